@@ -71,8 +71,16 @@ class ModelConfig:
                 f"model {self.name!r}: unknown family {self.family!r}; "
                 f"this simulator knows {', '.join(FAMILIES)}"
             )
-        for field in ("layers", "d_model", "heads", "kv_heads", "head_dim", "ffn", "vocab",
-                      "context"):
+        for field in (
+            "layers",
+            "d_model",
+            "heads",
+            "kv_heads",
+            "head_dim",
+            "ffn",
+            "vocab",
+            "context",
+        ):
             value = getattr(self, field)
             if not isinstance(value, int) or value < 1:
                 raise UserError(
@@ -198,32 +206,3 @@ class ModelConfig:
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
         factors = values.get("rope_factors")
         return cls(**{**values, "rope_factors": None if factors is None else tuple(factors)})
-
-
-def llama3_rope_factors(
-    base: float,
-    head_dim: int,
-    factor: float,
-    low_freq_factor: float,
-    high_freq_factor: float,
-    original_context: int,
-) -> tuple[float, ...]:
-    """Divisors of the rotary frequencies as Llama 3.1 and later stretch them.
-
-    Wavelengths under ``original_context / high_freq_factor`` stay, those over
-    ``original_context / low_freq_factor`` grow by ``factor``, those between are blended linearly
-    in frequency (Meta's reference code of Llama 3.1, ``apply_scaling``).
-    """
-    factors = []
-    for pair in range(head_dim // 2):
-        frequency = base ** (-2.0 * pair / head_dim)
-        wavelength = 2.0 * math.pi / frequency
-        turns = original_context / wavelength
-        if turns > high_freq_factor:
-            factors.append(1.0)
-        elif turns < low_freq_factor:
-            factors.append(factor)
-        else:
-            smooth = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor)
-            factors.append(1.0 / ((1.0 - smooth) / factor + smooth))
-    return tuple(factors)

@@ -107,12 +107,21 @@ class GraphBuilder:
                 "k_rope", "rope", [k], ("rows", kv_width), heads=kv_heads, head_dim=head_dim
             )
         cache = self.add(
-            "kv_append", "kv_append", [k, v], ("cache", kv_width),
-            kv_heads=kv_heads, head_dim=head_dim,
+            "kv_append",
+            "kv_append",
+            [k, v],
+            ("cache", kv_width),
+            kv_heads=kv_heads,
+            head_dim=head_dim,
         )
         mixed = self.add(
-            "attention", "attention", [q, cache], ("rows", q_width),
-            heads=heads, kv_heads=kv_heads, head_dim=head_dim,
+            "attention",
+            "attention",
+            [q, cache],
+            ("rows", q_width),
+            heads=heads,
+            kv_heads=kv_heads,
+            head_dim=head_dim,
         )
         return self.linear("o_proj", mixed, f"{prefix}o", d, q_width, config.o_bias)
 
