@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.errors import UserError
+from isa.errors import InternalError, UserError
 
 Family = Literal["llama", "gpt2"]
 Activation = Literal["silu", "gelu.tanh", "gelu.erf"]
@@ -191,7 +191,7 @@ class ModelConfig:
         2021, RoFormer).
         """
         if self.rope_base is None:
-            raise ValueError(f"model {self.name!r} has no rotary positions")
+            raise InternalError(f"model {self.name!r} has no rotary positions")
         exponents = np.arange(0, self.head_dim, 2, dtype=np.float64) / self.head_dim
         frequencies = self.rope_base**-exponents
         if self.rope_factors is not None:

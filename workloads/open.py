@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from isa.errors import UserError
-from workloads.catalogue import entries, lookup
+from workloads.catalogue import Entry, entries, unknown_workload
 from workloads.notice import notice
 from workloads.weights.random import RandomWeights
 from workloads.weights.source import WeightSource
@@ -29,7 +29,7 @@ def open_workload(
     """
     name = os.fspath(name_or_path)
     if name in entries():
-        return _open_entry(name, seed, random_weights)
+        return _open_entry(entries()[name], seed, random_weights)
     path = Path(name).expanduser()
     if path.is_dir():
         from workloads.weights.safetensors import open_folder
@@ -46,12 +46,11 @@ def open_workload(
         return open_gguf(path)
     if path.suffix == ".gguf" or os.sep in name:
         raise UserError(f"no such file or folder: {path}")
-    lookup(name)
-    raise AssertionError("a known name was opened above")
+    raise unknown_workload(name)
 
 
-def _open_entry(name: str, seed: int, random_weights: bool) -> WeightSource:
-    entry = lookup(name)
+def _open_entry(entry: Entry, seed: int, random_weights: bool) -> WeightSource:
+    name = entry.name
     if entry.weights is not None and not random_weights:
         from workloads.fetch import fetch
         from workloads.weights.gguf import open_gguf

@@ -7,14 +7,13 @@ which package the real weights come and what their checksums are.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
-from isa.errors import UserError
+from isa.errors import UserError, did_you_mean
 from workloads.config import ModelConfig
 from workloads.rope import rope_factors
 
@@ -88,12 +87,12 @@ def _entry(values: dict[str, Any], where: str) -> Entry:
 @cache
 def entries() -> dict[str, Entry]:
     """All models of the catalogue by name, in alphabetical order."""
-    found = {}
-    for file in sorted(resources.files(__name__).iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".toml"):
-            entry = _entry(tomllib.loads(file.read_text(encoding="utf-8")), file.name)
-            found[entry.name] = entry
-    return found
+    found = [
+        _entry(tomllib.loads(file.read_text(encoding="utf-8")), file.name)
+        for file in resources.files(__name__).iterdir()
+        if file.name.endswith(".toml")
+    ]
+    return {entry.name: entry for entry in sorted(found, key=lambda entry: entry.name)}
 
 
 def lookup(name: str) -> Entry:
@@ -102,12 +101,15 @@ def lookup(name: str) -> Entry:
     Raises:
         UserError: no such model, with the nearest name there is.
     """
+    if name not in entries():
+        raise unknown_workload(name)
+    return entries()[name]
+
+
+def unknown_workload(name: str) -> UserError:
+    """The error for a name that is neither in the catalogue nor a path."""
     known = entries()
-    if name in known:
-        return known[name]
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise UserError(
-        f"unknown workload {name!r}: {hint}the catalogue has {', '.join(known)}; "
-        "a path to a .gguf file or to a Hugging Face model folder also works"
+    return UserError(
+        f"unknown workload {name!r}.{did_you_mean(name, known)} The catalogue has "
+        f"{', '.join(known)}; a path to a .gguf file or to a Hugging Face model folder also works"
     )
