@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isa.encoding import Instr, encode_all
+from isa.encoding import Instr, conflict, encode_all
 from isa.errors import InternalError
 from isa.program import Program
 from isa.table import BY_NAME, ROWS, Instruction, Operand
@@ -191,6 +191,8 @@ class Builder:
 
     def region(self, number: int, name: str | None = None) -> None:
         """Start operator `number` of the account; `name` is kept in `Program.regions`."""
+        if name is not None and (not name or set(name) & set(" \t\n#")):
+            raise InternalError(f"{self.name}: region name {name!r} has spaces or '#'")
         if name is not None and self._regions.setdefault(number, name) != name:
             raise InternalError(
                 f"{self.name}: region {number} is {self._regions[number]!r} and {name!r}"
@@ -275,6 +277,8 @@ class Builder:
             self._operand(entry, operand, value)
             for operand, value in zip(entry.operands, operands, strict=True)
         )
+        if problem := conflict(entry, checked):
+            raise InternalError(f"{self.name}, pc {self.pc}: {problem}")
         self._instructions.append((entry, checked))
 
     def _operand(self, entry: Instruction, operand: Operand, value: Any) -> int | str:

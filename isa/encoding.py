@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,11 +29,28 @@ class Instr(NamedTuple):
         return BY_NAME[self.mnemonic]
 
 
+def conflict(entry: Instruction, operands: Sequence[object]) -> str:
+    """Return what is wrong with the choice of tile registers, or an empty string.
+
+    A tile register that is read and written (an accumulator) must differ from the instruction's
+    other tile registers, as Intel AMX demands: no engine needs a copy of an operand it is
+    updating. (Intel SDM vol. 2, TDPBF16PS: #UD if any two tile operands are the same.)
+    """
+    pairs = list(zip(entry.operands, operands, strict=True))
+    for updated, register in pairs:
+        if updated.role != "readwrite":
+            continue
+        for other, same in pairs:
+            if other is not updated and other.kind is updated.kind and same == register:
+                return f"{entry.mnemonic}: {updated.name} and {other.name} must differ"
+    return ""
+
+
 def encode(instr: Instr) -> int:
     """Return the 64-bit word of an instruction.
 
-    Raises `UserError` for an unknown mnemonic, a wrong number of operands, or an operand that
-    does not fit its field.
+    Raises `UserError` for an unknown mnemonic, a wrong number of operands, an operand that does
+    not fit its field, or registers that conflict.
     """
     entry = BY_NAME.get(instr.mnemonic)
     if entry is None:
@@ -52,13 +69,16 @@ def encode(instr: Instr) -> int:
                 f"{kind.low}..{kind.high}"
             )
         word |= (value << operand.shift) & operand.mask
+    if problem := conflict(entry, instr.operands):
+        raise UserError(problem)
     return word
 
 
 def decode(word: int) -> Instr:
     """Return the instruction in a 64-bit word.
 
-    Raises `UserError` for an opcode that does not exist and for bits set outside the operands.
+    Raises `UserError` for an opcode that does not exist, for bits set outside the operands, and
+    for registers that conflict.
     """
     word = int(word)
     entry = BY_OPCODE.get(word & ((1 << OPCODE_BITS) - 1))
@@ -75,6 +95,8 @@ def decode(word: int) -> Instr:
         if operand.kind.signed and value > operand.kind.high:
             value -= 1 << operand.kind.bits
         values.append(value)
+    if problem := conflict(entry, values):
+        raise UserError(f"word {word:#018x}: {problem}")
     return Instr(entry.mnemonic, tuple(values))
 
 
