@@ -1,4 +1,4 @@
-"""The hardware: machine descriptions, the cores, caches and DRAM that run programs, and their account.
+"""The hardware: machine descriptions, cores, caches and DRAM that run programs, their account.
 
 ``from sim import simulate`` runs a workload on a machine. The import is lazy, so that importing
 one part of the package (say ``sim.machine.units``) does not load the engine. The function lives in

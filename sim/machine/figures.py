@@ -1,0 +1,69 @@
+"""What a machine description promises: figures derived from it, to print beside measured ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sim.machine.schema import Machine
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Promised figures of one core of a machine.
+
+    Attributes:
+        load_to_use_ns: by level, from the start of a load to its data; ``dram`` is an idle machine
+            with the row closed, without the burst.
+        flops_per_cycle: by operand type, matmul of full tiles.
+        dram_gigabytes_per_second: pin rate of all channels together.
+        dram_usable: share of the pin rate that refresh leaves.
+    """
+
+    load_to_use_ns: dict[str, float]
+    flops_per_cycle: dict[str, float]
+    dram_gigabytes_per_second: float
+    dram_usable: float
+
+
+def figures(machine: Machine) -> Figures:
+    """Derive the figures of a machine."""
+    dram = machine.dram
+    return Figures(
+        load_to_use_ns=load_to_use_ns(machine),
+        flops_per_cycle={
+            kind: flops_per_cycle(machine, kind) for kind in machine.core.matmul_types
+        },
+        dram_gigabytes_per_second=dram.channels * dram.gigabytes_per_second,
+        dram_usable=1 - dram.trfc_ns / dram.trefi_ns,
+    )
+
+
+def load_to_use_ns(machine: Machine) -> dict[str, float]:
+    """Nanoseconds from the start of a load to its data, by the level that has the line."""
+    cycle = 1000 / machine.clock
+    total = machine.l1.hit_cycles * cycle
+    result = {"l1": total}
+    total += machine.l1.fill_cycles * cycle
+    if machine.l2 is not None:
+        total += machine.l2.hit_cycles * cycle
+        result["l2"] = total
+        total += machine.l2.fill_cycles * cycle
+    if machine.l3 is not None:
+        total += machine.l3.hit_cycles * 1000 / (machine.l3.clock or machine.clock)
+        result["l3"] = total
+    dram = machine.dram
+    result["dram"] = total + dram.controller_ns + dram.trcd_ns + dram.tcl_ns
+    return result
+
+
+def flops_per_cycle(machine: Machine, dtype: str) -> float:
+    """Peak floating-point operations per cycle of matmul on full tiles of ``dtype``."""
+    core = machine.core
+    row = core.op("matmul", dtype)
+    if row is None:
+        return 0.0
+    target = machine.target()
+    k = target.bf16_cols if dtype == "bf16" else target.f32_cols
+    n = min(target.rows, target.f32_cols)
+    cycles = core.most_slots(row) * row.occupancy / core.units[row.unit].pipes
+    return 2 * target.rows * n * k / cycles

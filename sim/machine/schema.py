@@ -1,0 +1,409 @@
+"""The machine description: what a TOML file may say, with every number checked.
+
+Units are fixed by the type: sizes are bytes, clocks MHz, times nanoseconds, rates GB/s; every
+other number is a count or core cycles. ``hit_cycles`` is what a level *adds*: the load-to-use of
+an L2 hit is ``l1.hit_cycles + l2.hit_cycles + l1.fill_cycles``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    field_validator,
+    model_validator,
+)
+
+from isa.errors import UserError, did_you_mean
+from isa.table import ROWS
+from isa.target import Target
+from sim.machine.units import (
+    format_clock,
+    format_size,
+    parse_clock,
+    parse_rate,
+    parse_size,
+    parse_time,
+)
+
+Bytes = Annotated[int, BeforeValidator(parse_size), PlainSerializer(format_size)]
+Megahertz = Annotated[int, BeforeValidator(parse_clock), PlainSerializer(format_clock)]
+Nanoseconds = Annotated[float, BeforeValidator(parse_time), Field(ge=0)]
+GigabytesPerSecond = Annotated[float, BeforeValidator(parse_rate), Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Cycles = Annotated[int, Field(ge=0)]
+
+MAX_UNITS = 8
+MAX_CORES = 256
+MAX_WRITE_BATCH = 64
+MAX_MSHRS = 1024
+
+# Classes whose accesses become line pieces on the load and store pipes.
+MEMORY_CLASSES = ("load", "store")
+# (class, type) pairs of the instruction table that a machine must time; `region` costs nothing.
+PAIRS: tuple[tuple[str, str], ...] = tuple(
+    dict.fromkeys((row.cls, row.dtype) for row in ROWS if row.cls != "region")
+)
+
+
+def power_of_two(value: int) -> bool:
+    """Whether ``value`` is 1, 2, 4, ..."""
+    return value > 0 and value & (value - 1) == 0
+
+
+class Section(BaseModel):
+    """A table of the file. Unknown keys are errors that name the nearest known one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise ValueError(f"must be a table of {cls.__name__.lower()} keys, not {data!r}")
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        for key in data:
+            if key not in known:
+                raise ValueError(
+                    f"unknown key {key!r}.{did_you_mean(str(key), known)} "
+                    f"Known here: {', '.join(sorted(known))}"
+                )
+        return data
+
+
+class Tiles(Section):
+    """Tile registers: ``count`` of up to ``rows`` x ``row_bytes``."""
+
+    count: Count
+    rows: Count
+    row_bytes: Bytes
+
+
+class Unit(Section):
+    """A group of equal pipes behind one queue of instructions that wait to issue.
+
+    ``bytes`` is the width of one pipe: the vector length, or what a load or store pipe moves per
+    cycle.
+    """
+
+    pipes: Annotated[int, Field(ge=1, le=64)]
+    queue: Count
+    bytes: Annotated[Bytes | None, Field(gt=0)] = None
+
+
+class Op(Section):
+    """How instructions of one class (and type, where given) run.
+
+    ``slot`` says what one pipe slot covers (``docs/machines.md``); ``uops`` is ``"slot"`` or a
+    number per instruction; ``occupancy`` counts pipe cycles per slot, ``latency`` the cycles from
+    a slot's start to its result, ``accumulate_latency`` the same from accumulator to accumulator.
+    """
+
+    cls: Annotated[str, Field(alias="class")]
+    dtype: str | None = None
+    unit: str
+    slot: Literal["instruction", "row", "vector"] = "instruction"
+    uops: Count | Literal["slot"] = 1
+    latency: Cycles
+    occupancy: Count = 1
+    accumulate_latency: Cycles | None = None
+    source: str = ""
+
+    @field_validator("cls")
+    @classmethod
+    def _known_class(cls, value: str) -> str:
+        known = list(dict.fromkeys(pair[0] for pair in PAIRS))
+        if value not in known:
+            raise ValueError(
+                f"unknown instruction class {value!r}.{did_you_mean(value, known)} "
+                f"Known: {', '.join(known)}"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _known_type(self) -> Self:
+        known = [dtype for cls, dtype in PAIRS if cls == self.cls]
+        if self.dtype is not None and self.dtype not in known:
+            raise ValueError(
+                f"class {self.cls!r} has no type {self.dtype!r}; it has {', '.join(known)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _memory_slots(self) -> Self:
+        loads = self.cls in ("load", "prefetch")
+        if loads and self.latency:
+            raise ValueError(f"latency: must be 0 for {self.cls}, since the caches give it")
+        if (loads or self.cls == "store") and (self.slot != "instruction" or self.occupancy != 1):
+            raise ValueError(
+                f"slot and occupancy are not for {self.cls}, whose slots are the pieces of its rows; "
+                "set 'bytes' of the unit"
+            )
+        return self
+
+    @property
+    def key(self) -> str:
+        """``matmul.bf16``, or ``matmul`` for a row that serves every type."""
+        return self.cls if self.dtype is None else f"{self.cls}.{self.dtype}"
+
+
+class Core(Section):
+    """One core: front end, window, queues, tile registers, units and what runs on them."""
+
+    kind: Literal["out-of-order", "in-order"]
+    width: Annotated[int, Field(ge=1, le=64)]
+    retire_width: Annotated[int, Field(ge=1, le=64)]
+    rob: Count
+    load_queue: Count
+    store_queue: Count
+    predictor_entries: Count
+    mispredict_penalty: Cycles
+    return_stack: Cycles
+    taken_branch_bubble: Cycles = 0
+    forward_cycles: Count
+    tiles: Tiles
+    units: dict[str, Unit]
+    ops: list[Op]
+
+    def op(self, cls: str, dtype: str) -> Op | None:
+        """The row that times ``(cls, dtype)``: its own, else the one for every type of ``cls``."""
+        general = None
+        for row in self.ops:
+            if row.cls == cls:
+                if row.dtype == dtype:
+                    return row
+                if row.dtype is None:
+                    general = row
+        return general
+
+    @property
+    def matmul_types(self) -> tuple[str, ...]:
+        """Operand types that the core can multiply."""
+        return tuple(t for cls, t in PAIRS if cls == "matmul" and self.op(cls, t) is not None)
+
+    @field_validator("predictor_entries")
+    @classmethod
+    def _mask(cls, value: int) -> int:
+        if not power_of_two(value):
+            raise ValueError(f"must be a power of two, not {value}: the pc's low bits index it")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        self._check_units()
+        self._check_ops()
+        self._check_queues()
+        return self
+
+    def _check_units(self) -> None:
+        if not 1 <= len(self.units) <= MAX_UNITS:
+            raise ValueError(f"units: has {len(self.units)} units; 1 to {MAX_UNITS} are possible")
+        for row in self.ops:
+            if row.unit not in self.units:
+                raise ValueError(
+                    f"ops.{row.key}: unit {row.unit!r} is not described."
+                    f"{did_you_mean(row.unit, self.units)} Units: {', '.join(self.units)}"
+                )
+            by_bytes = row.slot == "vector" or row.cls in MEMORY_CLASSES
+            if by_bytes and self.units[row.unit].bytes is None:
+                raise ValueError(
+                    f"units.{row.unit}: needs 'bytes', the width of one pipe, since "
+                    f"ops.{row.key} splits its work by it"
+                )
+
+    def _check_ops(self) -> None:
+        seen: set[str] = set()
+        for row in self.ops:
+            if row.key in seen:
+                raise ValueError(f"ops: class {row.key!r} has two rows; keep one")
+            seen.add(row.key)
+        missing = [f"{c}.{t}" for c, t in PAIRS if c != "matmul" and self.op(c, t) is None]
+        if missing:
+            raise ValueError(
+                f"ops: no row times {', '.join(missing)}; a row without 'dtype' serves all types"
+            )
+        if not self.matmul_types:
+            raise ValueError("ops: no row times matmul; give one for f32, bf16 or both")
+        for classes in (("load", "prefetch"), ("store",)):
+            units = sorted({row.unit for row in self.ops if row.cls in classes})
+            if len(units) > 1:
+                raise ValueError(
+                    f"ops: all {' and '.join(classes)} rows must name one unit, "
+                    f"not {', '.join(units)}"
+                )
+
+    def _check_queues(self) -> None:
+        # A tile access that never fits its queue would wait for ever.
+        rows, row_bytes = self.tiles.rows, self.tiles.row_bytes
+        loads = self._most_lines("load")
+        if self.load_queue < loads:
+            raise ValueError(
+                f"load_queue: {self.load_queue} entries cannot hold one tile load of up to {loads} "
+                f"line accesses ({rows} x {row_bytes} B tiles); make it at least {loads}"
+            )
+        stores = self._most_lines("store")
+        if self.store_queue < stores:
+            raise ValueError(
+                f"store_queue: {self.store_queue} entries cannot hold one tile store of up to "
+                f"{stores} line accesses ({rows}-row tiles); make it at least {stores}"
+            )
+        for row in self.ops:
+            uops = self.most_slots(row) if row.uops == "slot" else row.uops
+            if uops > self.rob:
+                raise ValueError(
+                    f"rob: {self.rob} entries cannot hold one {row.key} instruction of {uops} uops; "
+                    f"make it at least {uops}, or give ops.{row.key} fewer uops"
+                )
+
+    def _most_lines(self, cls: str) -> int:
+        """Line accesses of one tile access at most: every row may straddle two lines.
+
+        A transposing load of a raw bf16 operand walks row_bytes / 2 memory rows.
+        """
+        rows = self.tiles.rows
+        return 2 * (max(rows, self.tiles.row_bytes // 2) if cls == "load" else rows)
+
+    def most_slots(self, row: Op) -> int:
+        """Pipe slots of one instruction of this row on full tiles, before ``occupancy``."""
+        rows, row_bytes = self.tiles.rows, self.tiles.row_bytes
+        if row.cls in MEMORY_CLASSES:
+            return self._most_lines(row.cls)
+        if row.slot == "instruction":
+            return 1
+        if row.slot == "row":
+            return rows
+        width = self.units[row.unit].bytes or row_bytes
+        if row.cls == "matmul":
+            # k multiply-adds an element for f32, k / 2 pairs for bf16: row_bytes / 4 either way.
+            return rows * (row_bytes // 4) * -(-4 * rows // width)
+        return rows * -(-row_bytes // width)
+
+
+class Cache(Section):
+    """One cache level. ``bytes_per_cycle`` is towards the level above it."""
+
+    size: Bytes
+    ways: Count
+    line: Bytes = 64
+    hit_cycles: Cycles
+    fill_cycles: Cycles = 0
+    mshrs: Annotated[int, Field(ge=1, le=MAX_MSHRS)]
+    bytes_per_cycle: Annotated[int, Field(ge=1)] | None = None
+    prefetch: Literal["none", "next-line", "stride"] = "none"
+    prefetch_degree: Annotated[int, Field(ge=1, le=64)] = 1
+    prefetch_distance: Annotated[int, Field(ge=1, le=1024)] = 1
+
+    @property
+    def sets(self) -> int:
+        """Number of sets."""
+        return self.size // (self.ways * self.line)
+
+    @model_validator(mode="after")
+    def _geometry(self) -> Self:
+        if not power_of_two(self.line) or not 16 <= self.line <= 64:
+            raise ValueError(f"line: must be 16, 32 or 64 bytes, not {self.line}")
+        step = self.ways * self.line
+        if self.size < step or self.size % step:
+            low = self.size // step * step
+            near = [format_size(size) for size in (low, low + step) if size]
+            raise ValueError(
+                f"impossible geometry: {format_size(self.size)} in {self.ways} ways of "
+                f"{self.line}-byte lines is {self.size / step:.2f} sets; size must be a multiple "
+                f"of {step} bytes (nearest: {' or '.join(near)}), or change ways"
+            )
+        return self
+
+
+class SharedCache(Cache):
+    """The last level, shared by all cores and perhaps on a clock of its own (``hit_cycles`` too)."""
+
+    clock: Megahertz | None = None
+
+
+class Dram(Section):
+    """Main memory: channels of banks of rows, timings in ns, pin rate per channel."""
+
+    channels: Annotated[int, Field(ge=1, le=64)]
+    banks: Annotated[int, Field(ge=1, le=1024)]
+    row_bytes: Bytes
+    gigabytes_per_second: GigabytesPerSecond
+    controller_ns: Nanoseconds
+    trcd_ns: Nanoseconds
+    tcl_ns: Nanoseconds
+    trp_ns: Nanoseconds
+    tras_ns: Nanoseconds
+    twr_ns: Nanoseconds
+    trtp_ns: Nanoseconds
+    twtr_ns: Nanoseconds
+    trtw_ns: Nanoseconds
+    trefi_ns: Nanoseconds
+    trfc_ns: Nanoseconds
+    write_batch: Annotated[int, Field(ge=1, le=MAX_WRITE_BATCH)] = 16
+
+    @model_validator(mode="after")
+    def _refresh(self) -> Self:
+        if self.trfc_ns >= self.trefi_ns:
+            raise ValueError(
+                f"trfc_ns: a refresh of {self.trfc_ns:g} ns every trefi_ns = {self.trefi_ns:g} ns "
+                "leaves no time for accesses; trfc_ns = 0 switches refresh off"
+            )
+        return self
+
+
+class Machine(Section):
+    """A whole machine. ``l2`` and ``l3`` are optional; ``l1`` and ``l2`` belong to each core."""
+
+    name: str
+    description: str = ""
+    clock: Megahertz
+    cores: Annotated[int, Field(ge=1, le=MAX_CORES)] = 1
+    core: Core
+    l1: Cache
+    l2: Cache | None = None
+    l3: SharedCache | None = None
+    dram: Dram
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        lines = {cache.line for cache in self.levels}
+        if len(lines) > 1:
+            raise ValueError(f"all cache levels need one line size, not {sorted(lines)}")
+        if self.dram.row_bytes % self.l1.line:
+            raise ValueError(
+                f"dram.row_bytes: {self.dram.row_bytes} is no multiple of the {self.l1.line}-byte line"
+            )
+        if self.l3 is not None and self.l2 is None:
+            raise ValueError("l3: needs an l2 between it and the core; remove l3 too, or keep l2")
+        try:
+            self.target()
+        except UserError as error:
+            raise ValueError(f"core.tiles: {error}") from error
+        return self
+
+    @property
+    def levels(self) -> tuple[Cache, ...]:
+        """The cache levels from the core outward."""
+        return tuple(cache for cache in (self.l1, self.l2, self.l3) if cache is not None)
+
+    def target(self) -> Target:
+        """What programs for this machine are compiled for."""
+        tiles = self.core.tiles
+        return Target(
+            tiles=tiles.count,
+            rows=tiles.rows,
+            row_bytes=tiles.row_bytes,
+            cores=self.cores,
+            l1_bytes=self.l1.size,
+            l2_bytes=self.l2.size if self.l2 else 0,
+            l3_bytes=self.l3.size if self.l3 else 0,
+            matmul_types=self.core.matmul_types,
+        )
+
+    def resolved(self) -> dict[str, Any]:
+        """The whole machine as a plain dict in the form of its file, for ``--json``."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)

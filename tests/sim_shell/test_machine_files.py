@@ -1,0 +1,166 @@
+"""Machine files: bases, overrides, and a clear error for everything that cannot be."""
+
+import pytest
+
+from isa.errors import UserError
+from isa.target import Target
+from sim.machine import load_machine
+
+
+def message(*overrides, machine="sapphire-rapids"):
+    with pytest.raises(UserError) as caught:
+        load_machine(machine, overrides)
+    return str(caught.value)
+
+
+def test_overrides_set_dotted_keys_with_units():
+    machine = load_machine(
+        "sapphire-rapids",
+        [
+            "core.rob=64",
+            "l1.size=24KiB",
+            "clock=3.1GHz",
+            "core.units.load.pipes=1",
+            "core.ops.load.uops=1",
+            "core.ops.store.uops=1",
+            "core.ops.matmul.f32.uops=1",
+            "core.ops.matmul.bf16.latency=20",
+            "dram.tcl_ns=14ns",
+        ],
+    )
+    assert machine.core.rob == 64
+    assert machine.l1.size == 24 << 10
+    assert machine.l1.sets == 32
+    assert machine.clock == 3100
+    assert machine.core.units["load"].pipes == 1
+    assert machine.core.op("matmul", "bf16").latency == 20
+    assert machine.core.op("matmul", "f32").latency == 4
+    assert machine.dram.tcl_ns == 14
+
+
+def test_none_removes_a_table():
+    assert load_machine("sapphire-rapids", ["l3=none"]).l3 is None
+    machine = load_machine("sapphire-rapids", ["l3=none", "l2=none"])
+    assert machine.target().l2_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("core.robb=4", "core: unknown key 'robb'. Did you mean 'rob'?"),
+        ("cor.rob=4", "unknown key 'cor'. Did you mean 'core'?"),
+        (
+            "core.ops.scalar.latncy=3",
+            "core.ops.scalar: unknown key 'latncy'. Did you mean 'latency'?",
+        ),
+        ("core.ops.matmull.latency=3", "Did you mean 'matmul"),
+        ("core.rob=abc", "core.rob: must be a whole number, not 'abc'"),
+        ("core.units.load.pipes=0", "core.units.load.pipes: must be at least 1, not 0"),
+        ("core.kind=ooo", "core.kind: must be 'out-of-order' or 'in-order', not 'ooo'"),
+        ("core.predictor_entries=1000", "core.predictor_entries: must be a power of two"),
+        ("clock=3", "clock: 3 has no unit"),
+        ("clock=3ghz", "did you mean GHz?"),
+        ("l1.size=48KB", "use B, KiB, MiB, GiB"),
+        ("l1.line=48", "l1.line: must be 16, 32 or 64 bytes, not 48"),
+        ("l2.line=32", "all cache levels need one line size"),
+        ("core.tiles.row_bytes=24", "core.tiles: target tile rows have 24 bytes; use 16, 32 or 64"),
+        ("core.tiles.rows=17", "target tiles have 17 rows"),
+        ("core.load_queue=10", "make it at least 64"),
+        ("core.store_queue=31", "make it at least 32"),
+        (
+            "core.rob=100",
+            "core.rob: 100 entries cannot hold one matmul.f32 instruction of 256 uops",
+        ),
+        ("core.ops.scalar.unit=scaler", "unit 'scaler' is not described. Did you mean 'scalar'?"),
+        ("core.ops.load.latency=4", "must be 0 for load, since the caches give it"),
+        ("core.units.matrix=none", "unit 'matrix' is not described"),
+        ("l2=none", "needs an l2"),
+        ("dram.trfc_ns=4000", "leaves no time for accesses"),
+        ("dram.row_bytes=100", "no multiple of the 64-byte line"),
+        ("core.units=3", "set one of core.units.scalar"),
+        ("core.rob", "write it as key=value"),
+        ("name.first=x", "name is no table"),
+    ],
+)
+def test_a_wrong_override_says_where_what_and_what_is_allowed(override, expected):
+    assert expected in message(override)
+
+
+def test_an_impossible_geometry_names_the_nearest_possible_ones():
+    text = message("l1.size=32KiB")
+    assert "42.67 sets" in text
+    assert "multiple of 768 bytes" in text
+    assert "32256B or 33024B" in text
+
+
+def test_several_mistakes_are_reported_together():
+    text = message("core.rob=abc", "l1.mshrs=0", "clock=fast")
+    assert "3 mistakes" in text
+    assert "core.rob" in text
+    assert "l1.mshrs: must be at least 1, not 0" in text
+
+
+def test_an_unknown_machine_names_the_presets():
+    text = message(machine="saphire-rapids")
+    assert "Did you mean 'sapphire-rapids'?" in text
+    assert "teach" in text
+    assert "cannot be read" in message(machine="no/such/file.toml")
+
+
+def test_a_class_needs_a_row_and_only_one(tmp_path):
+    file = tmp_path / "mine.toml"
+    twice = '[[core.ops]]\nclass = "mul"\nunit = "scalar"\nlatency = 1\n' * 2
+    file.write_text('base = "teach"\n' + twice, encoding="utf-8")
+    assert "class 'mul' has two rows" in message(machine=file)
+    file.write_text(
+        'base = "teach"\n[[core.ops]]\nclass = "mull"\nunit = "scalar"\nlatency = 1\n',
+        encoding="utf-8",
+    )
+    assert "unknown instruction class 'mull'. Did you mean 'mul'?" in message(machine=file)
+
+
+def test_a_missing_key_and_bad_toml_are_named(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "mine"\nclock = "1GHz"\n', encoding="utf-8")
+    text = message(machine=file)
+    assert "core is missing" in text
+    assert "dram is missing" in text
+    file.write_text("name = ", encoding="utf-8")
+    assert "no valid TOML" in message(machine=file)
+    file.write_bytes(b"\xff\xfe\x00")
+    assert "no UTF-8 text" in message(machine=file)
+
+
+def test_a_file_holds_only_what_differs_from_its_base(tmp_path):
+    (tmp_path / "first.toml").write_text(
+        'base = "teach"\nname = "first"\n[core]\nrob = 64\n[core.units]\nmatrix = { pipes = 1, queue = 2 }\n'
+        '[[core.ops]]\nclass = "matmul"\ndtype = "bf16"\nunit = "matrix"\nslot = "row"\nlatency = 9\n',
+        encoding="utf-8",
+    )
+    second = tmp_path / "second.toml"
+    second.write_text('base = "first.toml"\nname = "second"\nl2 = "none"\n', encoding="utf-8")
+    machine = load_machine(second)
+    teach = load_machine("teach")
+    assert (machine.name, machine.core.rob, machine.l2) == ("second", 64, None)
+    assert machine.core.op("matmul", "bf16").unit == "matrix"
+    assert machine.core.op("matmul", "f32") == teach.core.op("matmul", "f32")
+    assert machine.l1 == teach.l1
+
+
+def test_a_file_that_names_itself_as_base_is_an_error(tmp_path):
+    file = tmp_path / "loop.toml"
+    file.write_text('base = "loop.toml"\n', encoding="utf-8")
+    assert "does one name itself?" in message(machine=file)
+
+
+def test_an_operation_left_out_is_an_operation_the_target_lacks(tmp_path):
+    text = load_machine("teach").resolved()
+    text["core"]["ops"] = [
+        row for row in text["core"]["ops"] if (row["class"], row.get("dtype")) != ("matmul", "bf16")
+    ]
+    from sim.machine import Machine
+
+    machine = Machine.model_validate(text)
+    assert machine.target() == Target(
+        tiles=8, rows=4, row_bytes=16, l1_bytes=4096, l2_bytes=32768, matmul_types=("f32",)
+    )
