@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of the converted copy; raise it when the meaning of a converted weight changes
 MAGIC = b"GGUF"
+SLOW_TO_CONVERT = 20_000_000  # bytes; from here on it takes more than a second or two
 
 _COMMON = {
     "embed": "token_embd",
@@ -81,10 +82,11 @@ def open_gguf(path: Path, name: str | None = None) -> ConvertedWeights:
     description = read_description(folder)
     if description is None:
         shutil.rmtree(folder, ignore_errors=True)
-        notice(
-            f"converting {path.name} ({megabytes(path.stat().st_size)}) to float32, "
-            "once; it is kept in the cache folder ..."
-        )
+        if path.stat().st_size >= SLOW_TO_CONVERT:
+            notice(
+                f"converting {path.name} ({megabytes(path.stat().st_size)}) to float32, "
+                "once; it is kept in the cache folder ..."
+            )
         GgufFile(path).convert(folder)
         description = read_description(folder)
         if description is None:
