@@ -69,11 +69,11 @@ def _checked(table: Table, where: str) -> Machine:
         raise UserError(_explain(error, table, where)) from None
 
 
-# --- reading files --------------------------------------------------------------------------------
+# --- reading files -------------------------------------------------------------------------------
 
 
 def _read(name: str, folder: Path | None, depth: int) -> Table:
-    """The table of a preset or file, merged over its base; ``folder`` is that of the naming file."""
+    """The table of a preset or file, over its base; ``folder`` is that of the naming file."""
     if depth > MAX_BASES:
         raise UserError(f"machine {name}: more than {MAX_BASES} bases; does one name itself?")
     text, here = _text(name, folder)
@@ -136,7 +136,7 @@ def _merged_rows(base: list[Any], changes: list[Any]) -> list[Any]:
     return [row for row in base if _row_key(row) not in replaced] + changes
 
 
-# --- overrides --------------------------------------------------------------------------------------
+# --- overrides -----------------------------------------------------------------------------------
 
 
 def _override(table: Table, override: str) -> None:
@@ -191,7 +191,7 @@ def _value(text: str) -> Any:
         return text
 
 
-# --- errors --------------------------------------------------------------------------------------------
+# --- errors --------------------------------------------------------------------------------------
 
 
 def _explain(error: ValidationError, table: Table, where: str) -> str:

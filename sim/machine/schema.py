@@ -83,6 +83,14 @@ class Tiles(Section):
     rows: Count
     row_bytes: Bytes
 
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        try:
+            Target(tiles=self.count, rows=self.rows, row_bytes=self.row_bytes)
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        return self
+
 
 class Unit(Section):
     """A group of equal pipes behind one queue of instructions that wait to issue.
@@ -141,8 +149,8 @@ class Op(Section):
             raise ValueError(f"latency: must be 0 for {self.cls}, since the caches give it")
         if (loads or self.cls == "store") and (self.slot != "instruction" or self.occupancy != 1):
             raise ValueError(
-                f"slot and occupancy are not for {self.cls}, whose slots are the pieces of its rows; "
-                "set 'bytes' of the unit"
+                f"slot and occupancy are not for {self.cls}, whose slots are the pieces of its "
+                "rows; set 'bytes' of the unit"
             )
         return self
 
@@ -256,8 +264,8 @@ class Core(Section):
             uops = self.most_slots(row) if row.uops == "slot" else row.uops
             if uops > self.rob:
                 raise ValueError(
-                    f"rob: {self.rob} entries cannot hold one {row.key} instruction of {uops} uops; "
-                    f"make it at least {uops}, or give ops.{row.key} fewer uops"
+                    f"rob: {self.rob} entries cannot hold one {row.key} instruction of {uops} "
+                    f"uops; make it at least {uops}, or give ops.{row.key} fewer uops"
                 )
 
     def _most_lines(self, cls: str) -> int:
@@ -320,7 +328,7 @@ class Cache(Section):
 
 
 class SharedCache(Cache):
-    """The last level, shared by all cores and perhaps on a clock of its own (``hit_cycles`` too)."""
+    """The last level, shared by all cores; with a ``clock``, its cycles are of that clock."""
 
     clock: Megahertz | None = None
 
@@ -375,14 +383,11 @@ class Machine(Section):
             raise ValueError(f"all cache levels need one line size, not {sorted(lines)}")
         if self.dram.row_bytes % self.l1.line:
             raise ValueError(
-                f"dram.row_bytes: {self.dram.row_bytes} is no multiple of the {self.l1.line}-byte line"
+                f"dram.row_bytes: {self.dram.row_bytes} is no multiple of the "
+                f"{self.l1.line}-byte line"
             )
         if self.l3 is not None and self.l2 is None:
             raise ValueError("l3: needs an l2 between it and the core; remove l3 too, or keep l2")
-        try:
-            self.target()
-        except UserError as error:
-            raise ValueError(f"core.tiles: {error}") from error
         return self
 
     @property

@@ -133,8 +133,9 @@ def test_a_missing_key_and_bad_toml_are_named(tmp_path):
 
 def test_a_file_holds_only_what_differs_from_its_base(tmp_path):
     (tmp_path / "first.toml").write_text(
-        'base = "teach"\nname = "first"\n[core]\nrob = 64\n[core.units]\nmatrix = { pipes = 1, queue = 2 }\n'
-        '[[core.ops]]\nclass = "matmul"\ndtype = "bf16"\nunit = "matrix"\nslot = "row"\nlatency = 9\n',
+        'base = "teach"\nname = "first"\n[core]\nrob = 64\n'
+        "[core.units]\nmatrix = { pipes = 1, queue = 2 }\n"
+        '[[core.ops]]\nclass = "matmul"\ndtype = "bf16"\nunit = "matrix"\nlatency = 9\n',
         encoding="utf-8",
     )
     second = tmp_path / "second.toml"
