@@ -18,7 +18,6 @@ operands in assembly order: `ld x5, 8(x1)` is `b.ld(X(5), 8, X(1))`. Mistakes ra
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -191,8 +190,6 @@ class Builder:
 
     def region(self, number: int, name: str | None = None) -> None:
         """Start operator `number` of the account; `name` is kept in `Program.regions`."""
-        if name is not None and (not name or set(name) & set(" \t\n#")):
-            raise InternalError(f"{self.name}: region name {name!r} has spaces or '#'")
         if name is not None and self._regions.setdefault(number, name) != name:
             raise InternalError(
                 f"{self.name}: region {number} is {self._regions[number]!r} and {name!r}"
@@ -261,7 +258,8 @@ class Builder:
     @staticmethod
     def f32(value: float) -> int:
         """Return the bits of a constant rounded to f32, as `li` and `.const` forms take them."""
-        return int(struct.unpack("<I", struct.pack("<f", np.float32(value)))[0])
+        with np.errstate(over="ignore"):
+            return int(np.float32(value).view(np.uint32))
 
     def emit(self, mnemonic: str, *operands: int | str | Label) -> None:
         """Append an instruction by its mnemonic; raises `InternalError` for wrong operands."""

@@ -51,7 +51,8 @@ class Trap(Exception):
         self.arguments = args
 
 
-_MESSAGES = {
+FAULT_TEXTS = {
+    Fault.OUTSIDE_TENSOR: "bytes {0:#x}..{1:#x} are not in one tensor",
     Fault.MISALIGNED_ADDRESS: "address {0:#x} is not a multiple of the element size, {1} bytes",
     Fault.MISALIGNED_STRIDE: "stride {0} is not a multiple of the element size, {1} bytes",
     Fault.MISALIGNED_CONTROL: "control address {0} is not a multiple of 8",
@@ -106,7 +107,7 @@ def message(fault: Fault, arguments: tuple[int, ...], memory: MemoryMap) -> str:
     """Return the words for a fault, without its place."""
     if fault is Fault.OUTSIDE_TENSOR:
         return _outside_tensor(memory, *arguments)
-    return _MESSAGES[fault].format(*arguments)
+    return FAULT_TEXTS[fault].format(*arguments)
 
 
 def simulation_fault(

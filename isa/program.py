@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,7 +13,11 @@ from isa.encoding import Instr, decode
 from isa.errors import UserError, did_you_mean
 from isa.target import Target
 
-__all__ = ["Instr", "Program"]
+__all__ = ["LABEL_NAME", "REGION_NAME", "Instr", "Program"]
+
+# Names the assembler can read back: no register and not the word f32.
+LABEL_NAME = re.compile(r"(?!([xt]\d+|f32)$)[A-Za-z_.$][\w.$]*", re.ASCII)
+REGION_NAME = re.compile(r"[\w.:$-]+", re.ASCII)
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +25,8 @@ class Program:
     """Instructions of one core. The program counter (pc) counts words from 0.
 
     `labels` maps names to pcs, `regions` operator numbers to names, `lines` gives each
-    instruction's source line where there is a source.
+    instruction's source line where there is a source. Raises `UserError` for a name the assembler
+    could not read back.
     """
 
     words: NDArray[np.uint64]
@@ -28,6 +34,17 @@ class Program:
     regions: dict[int, str] = field(default_factory=dict)
     lines: list[int] | None = None
     name: str = "program"
+
+    def __post_init__(self) -> None:
+        for label in self.labels:
+            if not LABEL_NAME.fullmatch(label):
+                raise UserError(f"program {self.name!r}: {label!r} cannot be a label")
+        for region in self.regions.values():
+            if not REGION_NAME.fullmatch(region):
+                raise UserError(
+                    f"program {self.name!r}: region name {region!r} has characters other than "
+                    "letters, digits and _ . : $ -"
+                )
 
     def __len__(self) -> int:
         return len(self.words)
