@@ -1,0 +1,10 @@
+"""The compiled engine: the machine of docs/timing.md in Numba.
+
+Read in this order: `layout` (where everything stands), `advance` (the loop and a core's cycle),
+`frontend` and `decode` (dispatch), `issue`, `loads`, `stores`, `window`, `caches`, `dram`, then
+`values` (the arithmetic of tiles), `state` (how a machine becomes numbers), `cpu` (the Python side).
+"""
+
+from sim.engine.cpu import ACCOUNT_COLUMNS, LOG_FIELDS, Cpu
+
+__all__ = ["ACCOUNT_COLUMNS", "LOG_FIELDS", "Cpu"]

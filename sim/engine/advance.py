@@ -1,0 +1,169 @@
+"""The compiled main loop: cores in order of time, cycles in order of phases (rules T1-T3, A1-A3)."""
+
+from sim.engine.clock import cycle_to_fs, fs_to_cycle
+from sim.engine.decode import NO_FAULT
+from sim.engine.frontend import charge, dispatch
+from sim.engine.issue import issue
+from sim.engine.jit import njit
+from sim.engine.layout import (
+    BLOCK_FENCE,
+    BLOCK_STORE,
+    BLOCK_WAIT,
+    C_BLOCK,
+    C_DISPATCH_NEXT,
+    C_DISPATCH_SLOT,
+    C_HALTED,
+    C_HEAD,
+    C_IO_WAKE,
+    C_LOAD_NEXT,
+    C_NEXT,
+    C_NOW,
+    C_REDIRECT,
+    C_REGION,
+    C_RETIRE_NEXT,
+    C_SB_NEXT,
+    C_TAIL,
+    C_UNITS,
+    E_ISSUE,
+    E_KIND,
+    E_LEVEL,
+    E_REGION,
+    E_UNIT,
+    H_CORE_BASE,
+    H_CORE_STRIDE,
+    H_CORES,
+    H_FAULT,
+    H_FAULT_CORE,
+    H_RUNNING,
+    H_UNITS,
+    H_WIDTH,
+    INF,
+    KIND_LOAD,
+    RUN_DEADLOCK,
+    RUN_FAULT,
+    RUN_HALTED,
+    RUN_STEPS,
+    RUN_UNTIL,
+    U_WAKE,
+    X_BAD_SPECULATION,
+    X_FRONT_END,
+    X_STORE,
+    X_UNIT,
+    X_WAIT,
+)
+from sim.engine.stores import drain
+from sim.engine.window import entry, retire
+
+
+@njit
+def charge_idle(S, core, t):
+    """Book the empty dispatch slots before cycle ``t``: nothing has changed since they began."""
+    slot = S[core + C_DISPATCH_SLOT]
+    empty = t * S[H_WIDTH] - slot
+    if empty <= 0:
+        return
+    S[core + C_DISPATCH_SLOT] = slot + empty
+    region = S[core + C_REGION]
+    block = S[core + C_BLOCK]
+    if S[core + C_REDIRECT] >= 0:
+        cause = X_BAD_SPECULATION
+    elif block == BLOCK_WAIT:
+        cause = X_WAIT
+    elif S[core + C_HEAD] == S[core + C_TAIL]:
+        cause = X_STORE if block == BLOCK_FENCE or block == BLOCK_STORE else X_FRONT_END
+    else:
+        e = entry(S, core, S[core + C_HEAD])
+        region = S[e + E_REGION]
+        cause = X_UNIT + S[e + E_UNIT]
+        if S[e + E_KIND] == KIND_LOAD and S[e + E_ISSUE] >= 0:
+            cause = S[e + E_LEVEL]
+        elif block == BLOCK_STORE:
+            cause = X_STORE
+    charge(S, region, cause, empty)
+
+
+@njit
+def step(S, P, T, M, core, t, horizon):
+    """One cycle of one core; returns a fault code and sets C_NEXT."""
+    charge_idle(S, core, t)
+    S[core + C_NOW] = t
+    if S[core + C_RETIRE_NEXT] <= t:
+        retire(S, core, t)
+    if S[core + C_SB_NEXT] <= t:
+        drain(S, core, t)
+    issue(S, core, t, horizon)
+    code = dispatch(S, P, T, M, core, t)
+    if code != NO_FAULT:
+        return code
+    if S[core + C_HALTED]:
+        S[core + C_NEXT] = INF
+        return code
+    following = min(S[core + C_RETIRE_NEXT], S[core + C_SB_NEXT])
+    following = min(following, S[core + C_LOAD_NEXT])
+    following = min(following, S[core + C_IO_WAKE])
+    following = min(following, S[core + C_DISPATCH_NEXT])
+    for u in range(S[H_UNITS]):
+        following = min(following, S[core + C_UNITS + u * 8 + U_WAKE])
+    S[core + C_NEXT] = max(following, t + 1)
+    return code
+
+
+@njit
+def wake_waiting(S, fs):
+    """Cores whose awaited signal has come look at it in their first cycle from ``fs`` on."""
+    for i in range(S[H_CORES]):
+        core = S[H_CORE_BASE] + i * S[H_CORE_STRIDE]
+        if S[core + C_DISPATCH_NEXT] == -1:
+            S[core + C_DISPATCH_NEXT] = INF
+            cycle = max(fs_to_cycle(S, core, fs), S[core + C_NOW] + 1)
+            S[core + C_NEXT] = min(S[core + C_NEXT], cycle)
+
+
+@njit
+def advance(S, P, T, M, until_fs, steps):
+    """Run all cores in order of time up to ``until_fs`` or for ``steps`` cycles worked on.
+
+    The core with the earliest next event goes first (ties: the lower number), so shared levels see
+    requests in the order of time.  Returns a RUN_ code.
+    """
+    cores = S[H_CORES]
+    base = S[H_CORE_BASE]
+    stride = S[H_CORE_STRIDE]
+    for _ in range(steps):
+        if S[H_RUNNING] == 0:
+            return RUN_HALTED
+        best = -1
+        best_fs = INF
+        second_fs = INF
+        if cores == 1:
+            if S[base + C_NEXT] < INF:
+                best = base
+                best_fs = cycle_to_fs(S, base, S[base + C_NEXT])
+        else:
+            for i in range(cores):
+                core = base + i * stride
+                if S[core + C_NEXT] == INF:
+                    continue
+                fs = cycle_to_fs(S, core, S[core + C_NEXT])
+                if fs < best_fs:
+                    second_fs = best_fs
+                    best_fs = fs
+                    best = core
+                elif fs < second_fs:
+                    second_fs = fs
+        if best < 0:
+            return RUN_DEADLOCK
+        if best_fs >= until_fs:
+            return RUN_UNTIL
+        t = S[best + C_NEXT]
+        horizon = INF
+        if second_fs < INF:
+            horizon = max(fs_to_cycle(S, best, second_fs), t + 1)
+        code = step(S, P, T, M, best, t, horizon)
+        if code != NO_FAULT:
+            S[H_FAULT] = code
+            S[H_FAULT_CORE] = (best - base) // stride
+            return RUN_FAULT
+        if cores > 1:
+            wake_waiting(S, best_fs)
+    return RUN_STEPS

@@ -1,0 +1,31 @@
+"""Cycles and femtoseconds (timing contract, "Time").
+
+``time(c) = anchor_fs + q * 10^9 + floor(r * 10^9 / f_MHz)`` with ``(q, r) = divmod(c - anchor, f_MHz)``:
+f cycles of an f-MHz clock are exactly one microsecond, so nothing drifts.
+"""
+
+from sim.engine.jit import njit
+from sim.engine.layout import C_ANCHOR_CYCLE, C_ANCHOR_FS, C_F_MHZ
+
+FS_PER_US = 1_000_000_000
+
+
+@njit
+def cycle_to_fs(S, core, cycle):
+    """Start of a core's ``cycle`` in femtoseconds; ``core`` is the offset of the core block."""
+    f = S[core + C_F_MHZ]
+    d = cycle - S[core + C_ANCHOR_CYCLE]
+    q = d // f
+    r = d - q * f
+    return S[core + C_ANCHOR_FS] + q * FS_PER_US + r * FS_PER_US // f
+
+
+@njit
+def fs_to_cycle(S, core, fs):
+    """First cycle of the core that starts at or after ``fs``."""
+    f = S[core + C_F_MHZ]
+    d = fs - S[core + C_ANCHOR_FS]
+    q = d // FS_PER_US
+    r = d - q * FS_PER_US
+    # floor(k * 10^9 / f) >= r  <=>  k >= r * f / 10^9 (r is an integer)
+    return S[core + C_ANCHOR_CYCLE] + q * f + (r * f + FS_PER_US - 1) // FS_PER_US

@@ -1,0 +1,287 @@
+"""The compiled CPU as Python sees it: programs in, cycles and counters out.
+
+A `simpy.Environment` is the engine's surroundings: one process calls the compiled loop up to the
+environment's next event, so whatever needs Python (a sampler, a governor, arrivals) is an ordinary
+SimPy process.  Its clock is simulated time in femtoseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+
+from isa.errors import InternalError, SimulationFault
+from isa.faults import Fault, simulation_fault
+from isa.memory import MemoryMap
+from isa.program import Program
+from sim.engine import layout as at
+from sim.engine import state
+from sim.engine.advance import advance
+from sim.engine.clock import cycle_to_fs
+from sim.engine.values import SLOT, aligned_zeros
+from sim.machine.schema import Machine
+
+FS_PER_SECOND = 10**15
+STEPS = 200_000  # cycles worked on per compiled call: a few hundredths of a second
+CAUSES = (
+    "retiring",
+    "bad speculation",
+    "front end",
+    "waiting for other cores",
+    "memory: store",
+    "memory: L1",
+    "memory: L2",
+    "memory: L3",
+    "memory: DRAM",
+)
+LEVEL_COUNTERS = {
+    "accesses": at.V_ACCESSES,
+    "hits": at.V_HITS,
+    "misses": at.V_MISSES,
+    "merges": at.V_MERGES,
+    "writebacks": at.V_WRITEBACKS,
+    "prefetches": at.V_PREFETCHES,
+    "prefetch_useful": at.V_PREFETCH_USEFUL,
+    "prefetch_late": at.V_PREFETCH_LATE,
+    "prefetch_dropped": at.V_PREFETCH_DROPPED,
+    "mshr_stalls": at.V_MSHR_STALLS,
+}
+DRAM_COUNTERS = {
+    "reads": at.K_READS,
+    "writes": at.K_WRITES,
+    "row_hits": at.K_ROW_HITS,
+    "row_misses": at.K_ROW_MISSES,
+    "row_conflicts": at.K_ROW_CONFLICTS,
+    "write_batches": at.K_BATCHES,
+}
+LOG_FIELDS = ("core", "pc", "dispatch", "issue", "complete", "retire")
+
+
+class Cpu:
+    """The compiled engine with one machine, one program per core and one memory.
+
+    ``mem`` is tensor memory (``None`` with values off), ``control`` the control segment (int64
+    words); the caller fills both.  ``log`` keeps the dispatch, issue, complete and retire cycles
+    of that many instructions.  Raises `UserError` for programs that do not fit the machine.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        programs: list[Program],
+        memory: MemoryMap,
+        *,
+        values: bool = True,
+        regions: int = 1,
+        log: int = 0,
+    ) -> None:
+        target = machine.target()
+        for program in programs:
+            program.check_target(target)
+        built = state.build(machine, programs, memory, values=values, regions=regions, log=log)
+        self.machine = machine
+        self.programs = programs
+        self.memory = memory
+        self.values = values
+        self.environment = simpy.Environment()
+        self.mem: NDArray[np.uint8] | None = memory.allocate() if values else None
+        self._S = built.S
+        self._P = built.P
+        self._M = self.mem if self.mem is not None else np.zeros(64, dtype=np.uint8)
+        slots = len(programs) * machine.core.tiles.count if values else 1
+        self._T = aligned_zeros(slots * SLOT, np.float32)
+        words = memory.control_bytes // 8
+        self.control: NDArray[np.int64] = self._S[built.control : built.control + words]
+        self._account = built.account
+
+    # --- running ---------------------------------------------------------------------------------
+
+    def start(self, entry: str = "main") -> None:
+        """Let every core begin at a label of its program, in the cycle after the last one's end."""
+        begin = max(self._core(i)[at.C_NOW] for i in range(len(self.programs)))
+        for i, program in enumerate(self.programs):
+            core = self._core(i)
+            core[at.C_PC] = program.entry(entry)
+            core[at.C_NEXT] = begin + 1
+            core[at.C_DISPATCH_SLOT] = max(
+                core[at.C_DISPATCH_SLOT], (begin + 1) * self.machine.core.width
+            )
+            core[at.C_HALTED] = 0
+            core[at.C_REGION] = 0
+            core[at.N_PC] = -1
+        self._S[at.H_RUNNING] = len(self.programs)
+
+    def run(
+        self,
+        *,
+        instruction_limit: int | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        progress: Callable[[], None] | None = None,
+    ) -> bool:
+        """Run until every core has halted; returns False if ``should_stop`` ended it before.
+
+        ``should_stop`` and ``progress`` are called every few hundredths of a second of host time.
+        Raises `SimulationFault` for what a program may not do: the faults of `isa.faults`, a
+        deadlock, or more than ``instruction_limit`` instructions.
+        """
+        done = int(self._S[at.H_INSTRUCTIONS])
+        limit = at.INF if instruction_limit is None else done + instruction_limit
+        self._S[at.H_INSTRUCTION_LIMIT] = limit
+        process = self.environment.process(self._advance(should_stop, progress))
+        finished: bool = self.environment.run(until=process)
+        return finished
+
+    def _advance(
+        self,
+        should_stop: Callable[[], bool] | None,
+        progress: Callable[[], None] | None,
+    ) -> Generator[simpy.Event, Any, bool]:
+        env = self.environment
+        S = self._S
+        while True:
+            until = env.peek()
+            bound = at.INF if until == float("inf") else int(until)
+            code = advance(S, self._P, self._T, self._M, bound, STEPS)
+            if code == at.RUN_UNTIL:
+                yield env.timeout(bound - env.now)
+                continue
+            if code in (at.RUN_HALTED, at.RUN_FAULT, at.RUN_DEADLOCK):
+                yield env.timeout(max(self.now_fs - env.now, 0))
+            if code == at.RUN_HALTED:
+                return True
+            if code == at.RUN_FAULT:
+                raise self._fault()
+            if code == at.RUN_DEADLOCK:
+                raise SimulationFault(self._deadlock())
+            if progress is not None:
+                progress()
+            if should_stop is not None and should_stop():
+                return False
+
+    def _fault(self) -> SimulationFault:
+        fault = Fault(int(self._S[at.H_FAULT]))
+        core = int(self._S[at.H_FAULT_CORE])
+        arguments = tuple(int(v) for v in self._S[at.H_FAULT_ARGUMENTS : at.H_FAULT_ARGUMENTS + 4])
+        pc = int(self._S[at.H_FAULT_PC])
+        return simulation_fault(fault, arguments, self.programs[core], pc, self.memory)
+
+    def _deadlock(self) -> str:
+        lines = []
+        for i in range(len(self.programs)):
+            core = self._core(i)
+            if core[at.C_HALTED]:
+                continue
+            signal = int(core[at.C_WAIT_SIGNAL])
+            if signal < 0:
+                raise InternalError(f"core {i} stands still at pc {core[at.C_PC]} without waiting")
+            have = int(self._S[self._S[at.H_SIGNALS] + signal])
+            lines.append(
+                f"core {i}, pc {core[at.C_PC]}: counter {signal} is {have}, "
+                f"waited for {core[at.C_WAIT_COUNT]}"
+            )
+        return "deadlock: no running core can go on\n  " + "\n  ".join(lines)
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def _core(self, i: int) -> NDArray[np.int64]:
+        start = int(self._S[at.H_CORE_BASE]) + i * int(self._S[at.H_CORE_STRIDE])
+        return self._S[start : start + int(self._S[at.H_CORE_STRIDE])]
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of core 0 since the first start."""
+        return int(self._core(0)[at.C_NOW])
+
+    @property
+    def now_fs(self) -> int:
+        """Simulated time in femtoseconds."""
+        S = self._S
+        base, stride = int(S[at.H_CORE_BASE]), int(S[at.H_CORE_STRIDE])
+        cores = range(len(self.programs))
+        return max(
+            int(cycle_to_fs(S, base + i * stride, S[base + i * stride + at.C_NOW])) for i in cores
+        )
+
+    @property
+    def seconds(self) -> float:
+        """Simulated time in seconds."""
+        return self.now_fs / FS_PER_SECOND
+
+    @property
+    def instructions(self) -> int:
+        """Instructions dispatched by all cores."""
+        return int(self._S[at.H_INSTRUCTIONS])
+
+    def tensor(self, name: str) -> NDArray[Any]:
+        """Bytes of a tensor as a view of its stored type (row-major tensors in their shape)."""
+        if self.mem is None:
+            raise InternalError("there are no tensor values: the run is with values off")
+        return self.memory.array(self.mem, name)
+
+    def causes(self) -> list[str]:
+        """Names of the causes, in the order of the account's columns."""
+        units = [f"core: {name}" for name in self.machine.core.units]
+        return [*CAUSES, *units]
+
+    def account(self) -> NDArray[np.int64]:
+        """A copy of the account: [operator, column]; columns are `ACCOUNT_COLUMNS` + causes().
+
+        Causes count dispatch slots: divided by the core's width they are cycles.
+        """
+        rows = int(self._S[at.H_REGIONS])
+        table = self._S[self._account : self._account + rows * at.A_COLUMNS]
+        columns = at.A_CAUSES + len(CAUSES) + len(self.machine.core.units)
+        return table.reshape(rows, at.A_COLUMNS)[:, :columns].copy()
+
+    def cache_counters(self) -> dict[str, dict[str, int]]:
+        """Per level (private levels summed over cores) the counters of `LEVEL_COUNTERS`."""
+        S = self._S
+        base, stride = int(S[at.H_CORE_BASE]), int(S[at.H_CORE_STRIDE])
+        cores = [base + i * stride for i in range(len(self.programs))]
+        places = {"L1": [c + int(S[at.H_LEVEL1]) for c in cores]}
+        if self.machine.l2:
+            places["L2"] = [c + int(S[at.H_LEVEL2]) for c in cores]
+        if self.machine.l3:
+            places["L3"] = [int(S[at.H_L3_STATE])]
+        return {
+            level: {
+                name: sum(int(S[start + word]) for start in starts)
+                for name, word in LEVEL_COUNTERS.items()
+            }
+            for level, starts in places.items()
+        }
+
+    def dram_counters(self) -> dict[str, int]:
+        """Counters of `DRAM_COUNTERS`, summed over channels."""
+        S = self._S
+        start = int(S[at.H_DRAM_STATE])
+        stride = int(S[int(S[at.H_DRAM]) + at.D_CHANNEL_STRIDE])
+        channels = [start + i * stride for i in range(self.machine.dram.channels)]
+        return {
+            name: sum(int(S[channel + word]) for channel in channels)
+            for name, word in DRAM_COUNTERS.items()
+        }
+
+    def core_counters(self) -> dict[str, int]:
+        """Instructions, branches, mispredictions and forwarded line accesses of all cores."""
+        words = {
+            "instructions": at.C_DISPATCHED,
+            "branches": at.C_BRANCHES,
+            "mispredictions": at.C_MISPREDICTS,
+            "forwards": at.C_FORWARDS,
+        }
+        cores = [self._core(i) for i in range(len(self.programs))]
+        return {name: sum(int(core[word]) for core in cores) for name, word in words.items()}
+
+    def log(self) -> NDArray[np.int64]:
+        """Rows of `LOG_FIELDS`, one per retired instruction in the order of retirement."""
+        count = int(self._S[at.H_LOG_COUNT])
+        start = int(self._S[at.H_LOG])
+        return self._S[start : start + count * at.G_SIZE].reshape(count, at.G_SIZE).copy()
+
+
+ACCOUNT_COLUMNS = ("instructions", "flops", "dram_read_bytes", "dram_write_bytes")

@@ -1,0 +1,152 @@
+"""DRAM: channels, banks with one open row, burst slots on the data bus, refresh, write batches.
+
+Times are femtoseconds.  Rules D1-D7 of docs/timing.md.
+"""
+
+from sim.engine.jit import njit
+from sim.engine.layout import (
+    B_COLUMN_FREE,
+    B_PRECHARGE_FREE,
+    B_REFRESH,
+    B_ROW,
+    B_SIZE,
+    BUS_SLOTS,
+    D_BANKS,
+    D_BURST,
+    D_CHANNEL_STRIDE,
+    D_CHANNELS,
+    D_CL,
+    D_CONTROLLER,
+    D_LINES_PER_ROW,
+    D_RAS,
+    D_RCD,
+    D_REFI,
+    D_RFC,
+    D_RP,
+    D_RTP,
+    D_RTW,
+    D_WR,
+    D_WRITE_BATCH,
+    D_WTR,
+    H_DRAM,
+    H_DRAM_STATE,
+    K_BANKS,
+    K_BATCHES,
+    K_BUS,
+    K_QUEUED,
+    K_READ_END,
+    K_READS,
+    K_ROW_CONFLICTS,
+    K_ROW_HITS,
+    K_ROW_MISSES,
+    K_WRITE_END,
+    K_WRITE_QUEUE,
+    K_WRITES,
+)
+
+
+@njit
+def burst(S, d, channel, ready):
+    """Take the first free burst slot at or after ``ready``; returns the slot's start.
+
+    Slots that touch a refresh are skipped; the ring remembers which slots are taken.
+    """
+    length = S[d + D_BURST]
+    refi = S[d + D_REFI]
+    rfc = S[d + D_RFC]
+    slot = (ready + length - 1) // length
+    bus = channel + K_BUS
+    while True:
+        start = slot * length
+        phase = start % refi
+        if phase < rfc:  # inside a refresh: to the first slot behind it
+            slot = (start - phase + rfc + length - 1) // length
+        elif phase + length > refi:
+            slot += 1
+        elif S[bus + slot % BUS_SLOTS] == slot:
+            slot += 1
+        else:
+            S[bus + slot % BUS_SLOTS] = slot
+            return start
+
+
+@njit
+def bank_access(S, d, channel, line, t, write):
+    """Activate, read or write one line from ``t`` on; returns the end of its burst."""
+    rest = line // S[d + D_CHANNELS] // S[d + D_LINES_PER_ROW]
+    banks = S[d + D_BANKS]
+    row = rest // banks
+    bank = channel + K_BANKS + ((rest + row) % banks) * B_SIZE
+    refi = S[d + D_REFI]
+    epoch = t // refi
+    if t - epoch * refi < S[d + D_RFC]:
+        t = epoch * refi + S[d + D_RFC]
+    if S[bank + B_REFRESH] != epoch:  # every refresh closes all rows
+        S[bank + B_REFRESH] = epoch
+        S[bank + B_ROW] = -1
+    opened = S[bank + B_ROW]
+    if opened == row:
+        S[channel + K_ROW_HITS] += 1
+        column = max(t, S[bank + B_COLUMN_FREE])
+    else:
+        if opened == -1:
+            S[channel + K_ROW_MISSES] += 1
+            activate = max(t, S[bank + B_COLUMN_FREE])
+        else:
+            S[channel + K_ROW_CONFLICTS] += 1
+            activate = max(t, S[bank + B_PRECHARGE_FREE]) + S[d + D_RP]
+        S[bank + B_ROW] = row
+        S[bank + B_PRECHARGE_FREE] = activate + S[d + D_RAS]
+        column = activate + S[d + D_RCD]
+    if write:
+        ready = max(column + S[d + D_CL], S[channel + K_READ_END] + S[d + D_RTW])
+    else:
+        ready = max(column + S[d + D_CL], S[channel + K_WRITE_END] + S[d + D_WTR])
+    start = burst(S, d, channel, ready)
+    end = start + S[d + D_BURST]
+    # the column command went out CL before the burst; the next one follows a burst later
+    command = start - S[d + D_CL]
+    S[bank + B_COLUMN_FREE] = command + S[d + D_BURST]
+    recover = end + S[d + D_WR] if write else command + S[d + D_RTP]
+    S[bank + B_PRECHARGE_FREE] = max(S[bank + B_PRECHARGE_FREE], recover)
+    return end
+
+
+@njit
+def channel_of(S, d, line):
+    """Offset of the state of the channel that holds ``line``: lines go round the channels."""
+    return S[H_DRAM_STATE] + (line % S[d + D_CHANNELS]) * S[d + D_CHANNEL_STRIDE]
+
+
+@njit
+def dram_read(S, line, t):
+    """Read a line; a request arrives at ``t``; returns when its last byte has arrived."""
+    d = S[H_DRAM]
+    channel = channel_of(S, d, line)
+    S[channel + K_READS] += 1
+    end = bank_access(S, d, channel, line, t + S[d + D_CONTROLLER], False)
+    if end > S[channel + K_READ_END]:
+        S[channel + K_READ_END] = end
+    return end
+
+
+@njit
+def dram_write(S, line, t):
+    """Queue a written-back line; a full batch is written at once, so the bus turns around once."""
+    d = S[H_DRAM]
+    channel = channel_of(S, d, line)
+    S[channel + K_WRITES] += 1
+    queued = S[channel + K_QUEUED]
+    S[channel + K_WRITE_QUEUE + queued] = line
+    queued += 1
+    if queued < S[d + D_WRITE_BATCH]:
+        S[channel + K_QUEUED] = queued
+        return
+    S[channel + K_QUEUED] = 0
+    S[channel + K_BATCHES] += 1
+    start = t + S[d + D_CONTROLLER]
+    last = 0
+    for i in range(queued):
+        end = bank_access(S, d, channel, S[channel + K_WRITE_QUEUE + i], start, True)
+        last = max(last, end)
+    S[channel + K_WRITE_END] = max(S[channel + K_WRITE_END], last)

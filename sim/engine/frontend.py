@@ -1,0 +1,596 @@
+"""Dispatch: program order, functional execution, branch prediction (rules F1-F8).
+
+An instruction is executed when it is dispatched: registers, shapes and bytes are those of program
+order.  What follows (issue, caches, retirement) decides only *when*.
+"""
+
+from isa.faults import Fault
+from isa.table import OP
+from sim.engine.decode import FADD, FORM_CONST, NO_FAULT, decode, fault, shape_of
+from sim.engine.issue import depend, enqueue
+from sim.engine.jit import njit
+from sim.engine.layout import (
+    A_CAUSES,
+    A_COLUMNS,
+    A_FLOPS,
+    A_INSTRUCTIONS,
+    ACCESS_COLUMNS,
+    ACCESS_GATHER,
+    BLOCK_FENCE,
+    BLOCK_NONE,
+    BLOCK_REDIRECT,
+    BLOCK_STORE,
+    BLOCK_WAIT,
+    BLOCK_WINDOW,
+    C_BLOCK,
+    C_BRANCHES,
+    C_DISPATCH_NEXT,
+    C_DISPATCH_SLOT,
+    C_DISPATCHED,
+    C_HALTED,
+    C_HEAD,
+    C_LQ,
+    C_MISPREDICTS,
+    C_PC,
+    C_PROGRAM,
+    C_PROGRAM_WORDS,
+    C_RAS_TOP,
+    C_REDIRECT,
+    C_REGION,
+    C_RENAME,
+    C_RESUME,
+    C_SI_TAIL,
+    C_SQ_FREE,
+    C_SQ_LAST_DRAIN,
+    C_SQ_REQUEST,
+    C_SQ_TAIL,
+    C_TAIL,
+    C_UNITS,
+    C_UOPS,
+    C_WAIT_COUNT,
+    C_WAIT_SIGNAL,
+    C_X,
+    E_ACC_LATENCY,
+    E_ACC_NODE,
+    E_ADDRESS,
+    E_CHAIN,
+    E_COMPLETE,
+    E_CONSUMERS,
+    E_DISPATCH,
+    E_ISSUE,
+    E_KIND,
+    E_LATENCY,
+    E_LEVEL,
+    E_OP,
+    E_OVERLAP,
+    E_PC,
+    E_PENDING,
+    E_PIECES,
+    E_READY,
+    E_REGION,
+    E_RETIRE,
+    E_ROW_BYTES,
+    E_ROWS,
+    E_SEQ,
+    E_SI,
+    E_SIZE,
+    E_SLOTS,
+    E_SQ,
+    E_STRIDE,
+    E_UNIT,
+    E_UOPS,
+    H_ACCOUNT,
+    H_BUBBLE,
+    H_CONTROL,
+    H_CORE_BASE,
+    H_CORE_STRIDE,
+    H_CORES,
+    H_ENTRIES,
+    H_FAULT_PC,
+    H_GATHER,
+    H_INSTRUCTION_LIMIT,
+    H_INSTRUCTIONS,
+    H_LOAD_QUEUE,
+    H_OPS,
+    H_PREDICTOR,
+    H_PREDICTOR_MASK,
+    H_RAS,
+    H_RETURN_STACK,
+    H_ROB,
+    H_RUNNING,
+    H_SIGNALS,
+    H_SQ,
+    H_SQ_RING,
+    H_STORE_QUEUE,
+    H_TILES,
+    H_VALUES,
+    H_WIDTH,
+    INF,
+    KIND_BINARY,
+    KIND_BRANCH,
+    KIND_CONTROL,
+    KIND_FILL,
+    KIND_LOAD,
+    KIND_MATMUL,
+    KIND_PACK,
+    KIND_REDUCE,
+    KIND_REGION,
+    KIND_SCALAR,
+    KIND_SOFTMAX,
+    KIND_STORE,
+    KIND_SYNC,
+    N_ADDRESS,
+    N_CHAIN,
+    N_COLS,
+    N_K,
+    N_MEMORY_ROWS,
+    N_PC,
+    N_PIECES,
+    N_ROW_BYTES,
+    N_ROWS,
+    N_SLOTS,
+    N_STRIDE,
+    N_UOPS,
+    O_ACC_LATENCY,
+    O_LATENCY,
+    O_SIZE,
+    O_UNIT,
+    P_A,
+    P_ACC,
+    P_ACCESS,
+    P_B,
+    P_C,
+    P_D,
+    P_DEST,
+    P_DEST2,
+    P_E,
+    P_F,
+    P_FLOPS,
+    P_KIND,
+    P_OP,
+    P_RAW,
+    P_SIZE,
+    P_SOURCE,
+    P_SOURCES,
+    Q_DRAIN,
+    Q_SIZE,
+    SHAPE_BF16,
+    SHAPE_F32,
+    U_COUNT,
+    U_QUEUE,
+    X_FRONT_END,
+    X_RETIRING,
+)
+from sim.engine.stores import allocate_store, may_overlap, release_drained
+from sim.engine.values import SLOT, tile_execute
+from sim.engine.window import entry
+
+LI, ADD, SUB, MUL, MIN, ADDI, SLLI, SRLI = (
+    OP[name] for name in ("li", "add", "sub", "mul", "min", "addi", "slli", "srli")
+)
+LD, ST = OP["ld"], OP["st"]
+BEQ, BNE, BLT, BGE, J, JAL, JR = (OP[n] for n in ("beq", "bne", "blt", "bge", "j", "jal", "jr"))
+SIGNAL, WAIT, HALT = OP["signal"], OP["wait"], OP["halt"]
+COLSUM, APPEND = OP["colsum"], OP["append.bf16"]
+PREFETCH, MASK = OP["prefetch"], OP["mask"]
+JUMP_OUTSIDE, RUNAWAY = int(Fault.JUMP_OUTSIDE), int(Fault.RUNAWAY)
+TAKEN = 2  # a two-bit counter at or above this predicts "taken"
+
+
+@njit
+def charge(S, region, cause, slots):
+    """Book dispatch slots."""
+    S[S[H_ACCOUNT] + region * A_COLUMNS + A_CAUSES + cause] += slots
+
+
+@njit
+def set_x(S, core, register, value):
+    """Write a scalar register; x0 stays zero."""
+    if register != 0:
+        S[core + C_X + register] = value
+
+
+@njit
+def run_scalar(S, P, core, ip):
+    """Arithmetic on scalar registers, modulo 2^64."""
+    op = P[ip + P_OP]
+    x = core + C_X
+    d = P[ip + P_A]
+    b = P[ip + P_B]
+    c = P[ip + P_C]
+    if op == LI:
+        value = b
+    elif op == ADDI:
+        value = S[x + b] + c
+    elif op == ADD:
+        value = S[x + b] + S[x + c]
+    elif op == SUB:
+        value = S[x + b] - S[x + c]
+    elif op == MUL:
+        value = S[x + b] * S[x + c]
+    elif op == MIN:
+        value = min(S[x + b], S[x + c])
+    elif op == SLLI:
+        value = S[x + b] << c
+    else:
+        value = S[x + b] >> c
+        if c > 0:  # zeros come in from the left
+            value &= (1 << (64 - c)) - 1
+    set_x(S, core, d, value)
+
+
+@njit
+def run_control(S, P, core, ip):
+    """Read or write a word of the control segment."""
+    word = S[H_CONTROL] + (S[core + N_ADDRESS] >> 3)
+    if P[ip + P_OP] == LD:
+        set_x(S, core, P[ip + P_A], S[word])
+    else:
+        S[word] = S[core + C_X + P[ip + P_A]]
+
+
+@njit
+def branch_target(S, P, core, pc, ip):
+    """Where a branch goes."""
+    op = P[ip + P_OP]
+    x = core + C_X
+    if op == J:
+        return pc + P[ip + P_A]
+    if op == JAL:
+        set_x(S, core, P[ip + P_A], pc + 1)
+        return pc + P[ip + P_B]
+    if op == JR:
+        return S[x + P[ip + P_A]]
+    a = S[x + P[ip + P_A]]
+    b = S[x + P[ip + P_B]]
+    if op == BEQ:
+        taken = a == b
+    elif op == BNE:
+        taken = a != b
+    elif op == BLT:
+        taken = a < b
+    else:
+        taken = a >= b
+    return pc + P[ip + P_C] if taken else pc + 1
+
+
+@njit
+def predicted(S, core, op, pc, target):
+    """Whether the front end would have gone to ``target``; trains the predictor."""
+    if op == J:
+        return True
+    depth = S[H_RETURN_STACK]
+    top = S[core + C_RAS_TOP]
+    if op == JAL:
+        if depth > 0:
+            S[core + S[H_RAS] + top % depth] = pc + 1
+            S[core + C_RAS_TOP] = top + 1
+        return True
+    if op == JR:
+        if top == 0:
+            return False
+        S[core + C_RAS_TOP] = top - 1
+        return S[core + S[H_RAS] + (top - 1) % depth] == target
+    counter = core + S[H_PREDICTOR] + (pc & S[H_PREDICTOR_MASK])
+    state = S[counter]
+    if target != pc + 1:
+        S[counter] = min(state + 1, 3)
+        return state >= TAKEN
+    S[counter] = max(state - 1, 0)
+    return state < TAKEN
+
+
+@njit
+def result_shape(S, P, core, ip, kind):
+    """Set the shape of the tile registers an instruction writes."""
+    if kind == KIND_STORE or P[ip + P_DEST] < 32:
+        return
+    tile = P[ip + P_DEST] - 32
+    s = shape_of(core, tile)
+    S[s + 3] = 1 if P[ip + P_ACCESS] == ACCESS_COLUMNS else 0  # loadt leaves the copy behind
+    if kind == KIND_MATMUL:
+        return
+    rows = S[core + N_ROWS]
+    cols = S[core + N_COLS]
+    S[s + 2] = SHAPE_F32
+    if kind == KIND_LOAD:
+        if P[ip + P_RAW]:
+            S[s + 2] = SHAPE_BF16
+    elif kind == KIND_PACK:
+        S[s + 2] = SHAPE_BF16
+        if P[ip + P_OP] == APPEND:
+            cols += S[s + 1]
+    elif kind == KIND_REDUCE:
+        if P[ip + P_OP] == COLSUM:
+            rows = 1
+        else:
+            cols = 1
+    elif kind == KIND_SOFTMAX:
+        S[shape_of(core, P[ip + P_C]) + 3] = 0
+    S[s] = rows
+    S[s + 1] = cols
+
+
+@njit
+def has_room(S, core, o, kind, t):
+    """Whether window, unit queue, load and store queue take the next instruction; else notes why."""
+    unit = core + C_UNITS + S[o + O_UNIT] * 8
+    S[core + C_BLOCK] = BLOCK_WINDOW
+    if S[core + C_UOPS] >= S[H_ROB]:
+        return False
+    if S[unit + U_COUNT] >= S[unit + U_QUEUE]:
+        return False
+    pieces = S[core + N_PIECES]
+    if kind == KIND_LOAD:
+        if S[core + C_LQ] > 0 and S[core + C_LQ] + pieces > S[H_LOAD_QUEUE]:
+            return False
+    elif kind == KIND_STORE:
+        used = release_drained(S, core, t)
+        if used > 0 and used + pieces > S[H_STORE_QUEUE]:
+            S[core + C_BLOCK] = BLOCK_STORE
+            free = S[core + C_SQ_FREE]
+            if free < S[core + C_SQ_REQUEST]:
+                q = core + S[H_SQ] + (free & S[H_SQ_RING]) * Q_SIZE
+                S[core + C_DISPATCH_NEXT] = S[q + Q_DRAIN]
+            return False
+    S[core + C_BLOCK] = BLOCK_NONE
+    return True
+
+
+@njit
+def enter_memory(S, P, core, ip, e, seq, kind, region):
+    """Queue entries of a load or store, and whether a load meets older stores."""
+    address = S[core + N_ADDRESS]
+    stride = S[core + N_STRIDE]
+    rows = S[core + N_MEMORY_ROWS]
+    row_bytes = S[core + N_ROW_BYTES]
+    S[e + E_ADDRESS] = address
+    S[e + E_STRIDE] = stride
+    S[e + E_ROWS] = rows
+    S[e + E_ROW_BYTES] = row_bytes
+    if kind == KIND_STORE:
+        pc = S[e + E_PC]
+        S[e + E_SQ] = allocate_store(S, core, seq, address, stride, rows, row_bytes, pc, region)
+        return
+    S[core + C_LQ] += S[core + N_PIECES]
+    last = address + (rows - 1) * stride
+    lo = min(address, last)
+    hi = max(address, last) + row_bytes
+    if P[ip + P_ACCESS] == ACCESS_GATHER:
+        gathered = core + S[H_GATHER] + (e - core - S[H_ENTRIES]) // E_SIZE * 16
+        index = S[H_CONTROL] + (S[core + C_X + P[ip + P_D]] >> 3)
+        lo = INF
+        hi = -1
+        for row in range(rows):
+            start = address + S[index + row] * stride
+            S[gathered + row] = start
+            lo = min(lo, start)
+            hi = max(hi, start + row_bytes)
+        S[e + E_ADDRESS] = -1
+    release_drained(S, core, S[e + E_DISPATCH])
+    S[e + E_OVERLAP] = 1 if may_overlap(S, core, lo, hi) else 0
+    S[e + E_SI] = S[core + C_SI_TAIL]
+    S[e + E_SQ] = S[core + C_SQ_TAIL]
+
+
+@njit
+def run_tile(S, P, T, M, core, ip, kind):
+    """Move and compute the real values of a tile instruction."""
+    op = P[ip + P_OP]
+    x = core + C_X
+    slot = (core - S[H_CORE_BASE]) // S[H_CORE_STRIDE] * S[H_TILES]
+    td = (slot + P[ip + P_A]) * SLOT
+    ta = tb = 0
+    k = S[core + N_K]
+    extra = 0
+    if kind == KIND_LOAD:
+        if op == PREFETCH:
+            return
+        if P[ip + P_ACCESS] == ACCESS_GATHER:
+            extra = S[H_CONTROL] + (S[x + P[ip + P_D]] >> 3)
+    elif kind == KIND_FILL:
+        extra = S[x + P[ip + P_B]]
+    elif kind != KIND_STORE:
+        ta = (slot + P[ip + P_B]) * SLOT
+        if kind == KIND_MATMUL:
+            tb = (slot + P[ip + P_C]) * SLOT
+            copy = shape_of(core, P[ip + P_C]) + 3
+            extra = S[copy]
+            S[copy] = 1
+        elif kind == KIND_BINARY:
+            form = (op - FADD) & 3
+            if form == FORM_CONST:
+                extra = S[x + P[ip + P_C]]
+            else:
+                tb = (slot + P[ip + P_C]) * SLOT
+                extra = P[ip + P_D]
+        elif kind == KIND_SOFTMAX:
+            tb = (slot + P[ip + P_C]) * SLOT
+        elif op == MASK:
+            extra = S[x + P[ip + P_C]]
+        elif op == APPEND:
+            k = S[shape_of(core, P[ip + P_A]) + 1]
+    rows = S[core + N_ROWS]
+    cols = S[core + N_COLS]
+    address = S[core + N_ADDRESS]
+    stride = S[core + N_STRIDE]
+    tile_execute(op, T, M, S, td, ta, tb, rows, cols, k, address, stride, extra)
+
+
+@njit
+def dispatch_one(S, P, T, M, core, pc, ip, slot):
+    """Execute the next instruction and put it into the window; returns the slot behind it."""
+    width = S[H_WIDTH]
+    kind = P[ip + P_KIND]
+    op = P[ip + P_OP]
+    o = S[H_OPS] + op * O_SIZE
+    region = S[core + C_REGION]
+    seq = S[core + C_TAIL]
+    S[core + C_TAIL] = seq + 1
+    uops = S[core + N_UOPS]
+    behind = slot + uops
+    when = (behind - 1) // width
+    e = entry(S, core, seq)
+    S[e + E_SEQ] = seq
+    S[e + E_PC] = pc
+    S[e + E_OP] = op
+    S[e + E_KIND] = kind
+    S[e + E_UNIT] = S[o + O_UNIT]
+    S[e + E_UOPS] = uops
+    S[e + E_SLOTS] = S[core + N_SLOTS]
+    S[e + E_LATENCY] = S[o + O_LATENCY]
+    S[e + E_ACC_LATENCY] = S[o + O_ACC_LATENCY]
+    S[e + E_CHAIN] = S[core + N_CHAIN]
+    S[e + E_REGION] = region
+    S[e + E_PENDING] = 0
+    S[e + E_READY] = when + 1
+    S[e + E_COMPLETE] = -1
+    S[e + E_RETIRE] = -1
+    S[e + E_CONSUMERS] = -1
+    S[e + E_ACC_NODE] = P[ip + P_ACC]
+    S[e + E_PIECES] = S[core + N_PIECES]
+    S[e + E_OVERLAP] = 0
+    S[e + E_DISPATCH] = when
+    S[e + E_ISSUE] = -1
+    S[core + C_UOPS] += uops
+    if kind == KIND_LOAD or kind == KIND_STORE:
+        enter_memory(S, P, core, ip, e, seq, kind, region)
+    head = S[core + C_HEAD]
+    for i in range(P[ip + P_SOURCES]):
+        producer = S[core + C_RENAME + P[ip + P_SOURCE + i]]
+        if producer >= head:
+            depend(S, core, entry(S, core, producer), e, i)
+    following = pc + 1
+    if kind == KIND_SCALAR:
+        run_scalar(S, P, core, ip)
+    elif kind == KIND_BRANCH:
+        following = branch_target(S, P, core, pc, ip)
+    elif kind == KIND_CONTROL:
+        run_control(S, P, core, ip)
+    else:
+        if S[H_VALUES]:
+            run_tile(S, P, T, M, core, ip, kind)
+        result_shape(S, P, core, ip, kind)
+    if P[ip + P_DEST] > 0:
+        S[core + C_RENAME + P[ip + P_DEST]] = seq
+    if P[ip + P_DEST2] > 0:
+        S[core + C_RENAME + P[ip + P_DEST2]] = seq
+    enqueue(S, core, e)
+    S[core + C_PC] = following
+    S[core + C_DISPATCHED] += 1
+    row = S[H_ACCOUNT] + region * A_COLUMNS
+    S[row + A_INSTRUCTIONS] += 1
+    S[row + A_CAUSES + X_RETIRING] += uops
+    flops = P[ip + P_FLOPS]
+    if flops:
+        mn = S[core + N_ROWS] * S[core + N_COLS]
+        S[row + A_FLOPS] += (flops >> 4) * mn * S[core + N_K] if flops >> 4 else flops * mn
+    if kind == KIND_BRANCH:
+        S[core + C_BRANCHES] += 1
+        if not predicted(S, core, op, pc, following):
+            S[core + C_MISPREDICTS] += 1
+            S[core + C_REDIRECT] = seq
+            S[core + C_RESUME] = INF
+        elif following != pc + 1:
+            # a taken branch ends the cycle's dispatch
+            refill = (when + 1 + S[H_BUBBLE]) * width
+            charge(S, region, X_FRONT_END, refill - behind)
+            behind = refill
+    return behind
+
+
+@njit
+def fence_done(S, core, t):
+    """Whether all older instructions have retired and all older stores have drained at ``t``."""
+    if S[core + C_HEAD] < S[core + C_TAIL]:
+        return False
+    if S[core + C_SQ_REQUEST] < S[core + C_SQ_TAIL]:
+        return False
+    if S[core + C_SQ_TAIL] > S[core + C_SQ_FREE] and S[core + C_SQ_LAST_DRAIN] > t:
+        S[core + C_DISPATCH_NEXT] = S[core + C_SQ_LAST_DRAIN]
+        return False
+    return True
+
+
+@njit
+def synchronise(S, P, core, ip, t):
+    """signal, wait, halt: True when dispatch may go on behind it."""
+    op = P[ip + P_OP]
+    if op == WAIT:
+        counter = P[ip + P_A]
+        count = S[core + C_X + P[ip + P_B]]
+        if S[S[H_SIGNALS] + counter] < count:
+            S[core + C_BLOCK] = BLOCK_WAIT
+            S[core + C_WAIT_SIGNAL] = counter
+            S[core + C_WAIT_COUNT] = count
+            return False
+        S[core + C_WAIT_SIGNAL] = -1
+        return True
+    if not fence_done(S, core, t):
+        S[core + C_BLOCK] = BLOCK_FENCE
+        return False
+    if op == HALT:
+        S[core + C_HALTED] = 1
+        S[H_RUNNING] -= 1
+        return False
+    counter = P[ip + P_A]
+    S[S[H_SIGNALS] + counter] += 1
+    for i in range(S[H_CORES]):  # those who wait for it look again
+        other = S[H_CORE_BASE] + i * S[H_CORE_STRIDE]
+        if other != core and S[other + C_WAIT_SIGNAL] == counter:
+            S[other + C_DISPATCH_NEXT] = -1
+    return True
+
+
+@njit
+def dispatch(S, P, T, M, core, t):
+    """The dispatch phase of cycle ``t``; returns a fault code."""
+    width = S[H_WIDTH]
+    end = (t + 1) * width
+    slot = S[core + C_DISPATCH_SLOT]
+    S[core + C_DISPATCH_NEXT] = INF
+    S[core + C_BLOCK] = BLOCK_NONE
+    while True:
+        if S[core + C_REDIRECT] >= 0:
+            if t < S[core + C_RESUME]:
+                S[core + C_BLOCK] = BLOCK_REDIRECT
+                S[core + C_DISPATCH_NEXT] = S[core + C_RESUME]
+                break
+            S[core + C_REDIRECT] = -1
+        if slot >= end:
+            S[core + C_DISPATCH_NEXT] = slot // width
+            break
+        pc = S[core + C_PC]
+        if pc < 0 or pc >= S[core + C_PROGRAM_WORDS]:
+            return fault(S, JUMP_OUTSIDE, pc)
+        S[H_FAULT_PC] = pc
+        ip = S[core + C_PROGRAM] + pc * P_SIZE
+        kind = P[ip + P_KIND]
+        if kind == KIND_REGION:
+            S[core + C_REGION] = P[ip + P_A]
+            S[core + C_PC] = pc + 1
+            continue
+        if kind == KIND_SYNC:
+            if not synchronise(S, P, core, ip, t):
+                break
+            charge(S, S[core + C_REGION], X_RETIRING, 1)
+            S[core + C_DISPATCHED] += 1
+            S[S[H_ACCOUNT] + S[core + C_REGION] * A_COLUMNS + A_INSTRUCTIONS] += 1
+            S[H_INSTRUCTIONS] += 1
+            slot += 1
+            S[core + C_PC] = pc + 1
+            continue
+        if S[core + N_PC] != pc:
+            code = decode(S, P, core, ip)
+            if code != NO_FAULT:
+                return code
+            S[core + N_PC] = pc
+        if not has_room(S, core, S[H_OPS] + P[ip + P_OP] * O_SIZE, kind, t):
+            break
+        if S[H_INSTRUCTIONS] >= S[H_INSTRUCTION_LIMIT]:
+            return fault(S, RUNAWAY, S[H_INSTRUCTION_LIMIT])
+        S[H_INSTRUCTIONS] += 1
+        slot = dispatch_one(S, P, T, M, core, pc, ip, slot)
+        S[core + N_PC] = -1
+    S[core + C_DISPATCH_SLOT] = slot
+    return NO_FAULT

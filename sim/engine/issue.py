@@ -1,0 +1,289 @@
+"""Issue: the oldest ready instruction first per unit, or strictly in order (rules I1-I6).
+
+A unit hands out pipe slots: slot ``s`` belongs to cycle ``s // pipes``.  An instruction takes its
+slots one after another, so its start and its end are known when it issues, and so is when those
+who wait for it may start.
+"""
+
+from sim.engine.jit import njit
+from sim.engine.layout import (
+    C_IO_HEAD,
+    C_IO_TAIL,
+    C_IO_WAKE,
+    C_LOAD_CURRENT,
+    C_LOAD_NEXT,
+    C_REDIRECT,
+    C_RESUME,
+    C_RETIRE_NEXT,
+    C_SB_NEXT,
+    C_SQ_REQUEST,
+    C_SQ_RETIRED,
+    C_HEAD,
+    C_UNITS,
+    E_ACC_LATENCY,
+    E_ACC_NODE,
+    E_ACC_READY,
+    E_CHAIN,
+    E_COMPLETE,
+    E_CONSUMERS,
+    E_ISSUE,
+    E_KIND,
+    E_LATENCY,
+    E_NEXT,
+    E_NODES,
+    E_OVERLAP,
+    E_PENDING,
+    E_READY,
+    E_SEQ,
+    E_SIZE,
+    E_SLOTS,
+    E_SQ,
+    E_UNIT,
+    H_ENTRIES,
+    H_IN_ORDER,
+    H_LOAD_UNIT,
+    H_MISPREDICT,
+    H_UNITS,
+    INF,
+    KIND_LOAD,
+    MEMORY_NODE,
+    NODES,
+    U_COUNT,
+    U_FREE,
+    U_HEAD,
+    U_PIPES,
+    U_TAIL,
+    U_WAKE,
+)
+from sim.engine.loads import run_load, start_load
+from sim.engine.stores import load_blocker
+
+
+@njit
+def unit_of(core, u):
+    """Offset of a unit's words."""
+    return core + C_UNITS + u * 8
+
+
+@njit
+def attention_at(S, core, e, ready):
+    """Make sure the queue of entry ``e`` is looked at in cycle ``ready``."""
+    if S[H_IN_ORDER]:
+        if ready < S[core + C_IO_WAKE]:
+            S[core + C_IO_WAKE] = ready
+        return
+    unit = unit_of(core, S[e + E_UNIT])
+    if ready < S[unit + U_WAKE]:
+        S[unit + U_WAKE] = ready
+
+
+@njit
+def depend(S, core, producer, e, node):
+    """Entry ``e`` needs a result of ``producer``: now known, or told later through ``node``."""
+    known = S[producer + E_COMPLETE]
+    if known >= 0:
+        if node == S[e + E_ACC_NODE] and S[producer + E_ACC_NODE] >= 0:
+            known = S[producer + E_ACC_READY]
+        if known > S[e + E_READY]:
+            S[e + E_READY] = known
+        return
+    S[e + E_PENDING] += 1
+    S[e + E_NODES + node] = S[producer + E_CONSUMERS]
+    slot = (e - core - S[H_ENTRIES]) // E_SIZE
+    S[producer + E_CONSUMERS] = slot * NODES + node
+
+
+@njit
+def complete(S, core, e, when, accumulate):
+    """The completion of ``e`` has become known: tell those who wait for it."""
+    S[e + E_COMPLETE] = when
+    S[e + E_ACC_READY] = accumulate
+    n = S[e + E_CONSUMERS]
+    while n >= 0:
+        slot = n // NODES
+        node = n - slot * NODES
+        c = core + S[H_ENTRIES] + slot * E_SIZE
+        n = S[c + E_NODES + node]
+        ready = when
+        if node == S[c + E_ACC_NODE] and S[e + E_ACC_NODE] >= 0:
+            ready = accumulate
+        if ready > S[c + E_READY]:
+            S[c + E_READY] = ready
+        S[c + E_PENDING] -= 1
+        if S[c + E_PENDING] == 0:
+            attention_at(S, core, c, S[c + E_READY])
+    S[e + E_CONSUMERS] = -1
+    if S[e + E_SEQ] == S[core + C_HEAD]:
+        S[core + C_RETIRE_NEXT] = when
+    if S[e + E_SEQ] == S[core + C_REDIRECT]:
+        S[core + C_RESUME] = when + S[H_MISPREDICT]
+
+
+@njit
+def held_back(S, core, e, t):
+    """Whether a load that overlaps older stores has to wait; arranges when to look again."""
+    blocker = load_blocker(S, core, e, t)
+    if blocker == -1:
+        return False
+    if blocker == -2 or S[blocker + E_COMPLETE] >= 0:
+        S[e + E_READY] = t + 1 if blocker == -2 else S[blocker + E_COMPLETE]
+    else:
+        depend(S, core, blocker, e, MEMORY_NODE)
+    return True
+
+
+@njit
+def quiet_until(S, core, e, t, horizon):
+    """The first cycle after ``t`` in which something else could touch what a load looks at.
+
+    That is another core's next event, or a store older than the load asking for its line: the
+    store buffer's next cycle, or, for stores not retired yet, the next retirement.
+    """
+    bound = horizon
+    if S[core + C_SQ_REQUEST] < S[e + E_SQ]:
+        if S[core + C_SQ_REQUEST] < S[core + C_SQ_RETIRED]:
+            bound = min(bound, S[core + C_SB_NEXT])
+        elif S[core + C_RETIRE_NEXT] == INF:  # the oldest instruction may complete at any time
+            bound = min(bound, t + 1)
+        else:
+            bound = min(bound, S[core + C_RETIRE_NEXT])
+    return max(bound, t + 1)
+
+
+@njit
+def begin(S, core, unit, e, t, horizon):
+    """Start ``e`` in cycle ``t``, in which the unit has a slot; takes the slots."""
+    S[e + E_ISSUE] = t
+    S[unit + U_COUNT] -= 1
+    pipes = S[unit + U_PIPES]
+    first = max(S[unit + U_FREE], t * pipes)
+    if S[e + E_KIND] == KIND_LOAD:
+        S[unit + U_FREE] = first
+        start_load(S, core, e)
+        if run_load(S, core, e, t, quiet_until(S, core, e, t, horizon)):
+            complete(S, core, e, S[e + E_COMPLETE], S[e + E_COMPLETE])
+        return
+    slots = S[e + E_SLOTS]
+    S[unit + U_FREE] = first + slots
+    last = (first + max(slots, 1) - 1) // pipes
+    # a cracked matmul adds E_CHAIN products to every element, one after another
+    chained = t + S[e + E_CHAIN] * S[e + E_LATENCY]
+    when = max(last + S[e + E_LATENCY], chained)
+    complete(S, core, e, when, max(last + S[e + E_ACC_LATENCY], chained))
+
+
+@njit
+def go_on_loading(S, core, t, horizon):
+    """The load on the pipes goes on in cycle ``t``."""
+    e = S[core + C_LOAD_CURRENT]
+    if run_load(S, core, e, t, quiet_until(S, core, e, t, horizon)):
+        complete(S, core, e, S[e + E_COMPLETE], S[e + E_COMPLETE])
+        unit = unit_of(core, S[e + E_UNIT])
+        free = S[unit + U_FREE] // S[unit + U_PIPES]
+        if S[H_IN_ORDER]:
+            S[core + C_IO_WAKE] = min(S[core + C_IO_WAKE], max(free, t))
+        elif S[unit + U_HEAD] >= 0:
+            S[unit + U_WAKE] = min(S[unit + U_WAKE], max(free, t))
+
+
+@njit
+def issue_unit(S, core, u, t, horizon):
+    """Start what is ready on one unit, oldest first; notes when to look again."""
+    unit = unit_of(core, u)
+    pipes = S[unit + U_PIPES]
+    end = (t + 1) * pipes
+    S[unit + U_WAKE] = INF
+    wake = INF
+    previous = -1
+    e = S[unit + U_HEAD]
+    while e >= 0:
+        after = S[e + E_NEXT]
+        if S[e + E_PENDING] == 0:
+            if S[e + E_READY] > t:
+                wake = min(wake, S[e + E_READY])
+            elif u == S[H_LOAD_UNIT] and S[core + C_LOAD_CURRENT] >= 0:
+                break  # go_on_loading looks again
+            elif S[unit + U_FREE] >= end:
+                wake = min(wake, S[unit + U_FREE] // pipes)
+                break
+            elif S[e + E_OVERLAP] and held_back(S, core, e, t):
+                if S[e + E_PENDING] == 0:
+                    wake = min(wake, S[e + E_READY])
+            else:
+                if previous >= 0:
+                    S[previous + E_NEXT] = after
+                else:
+                    S[unit + U_HEAD] = after
+                if after < 0:
+                    S[unit + U_TAIL] = previous
+                begin(S, core, unit, e, t, horizon)
+                e = after
+                continue
+        previous = e
+        e = after
+    if wake < S[unit + U_WAKE]:
+        S[unit + U_WAKE] = wake
+
+
+@njit
+def issue_in_order(S, core, t, horizon):
+    """Start instructions strictly in program order, as many as find slots in this cycle."""
+    S[core + C_IO_WAKE] = INF
+    while True:
+        e = S[core + C_IO_HEAD]
+        if e < 0 or S[e + E_PENDING] > 0:
+            return
+        wake = S[e + E_READY]
+        unit = unit_of(core, S[e + E_UNIT])
+        if wake <= t:
+            if S[e + E_UNIT] == S[H_LOAD_UNIT] and S[core + C_LOAD_CURRENT] >= 0:
+                return
+            if S[unit + U_FREE] >= (t + 1) * S[unit + U_PIPES]:
+                wake = S[unit + U_FREE] // S[unit + U_PIPES]
+            elif S[e + E_OVERLAP] and held_back(S, core, e, t):
+                if S[e + E_PENDING] > 0:
+                    return
+                wake = S[e + E_READY]
+        if wake > t:
+            S[core + C_IO_WAKE] = min(S[core + C_IO_WAKE], wake)
+            return
+        S[core + C_IO_HEAD] = S[e + E_NEXT]
+        if S[e + E_NEXT] < 0:
+            S[core + C_IO_TAIL] = -1
+        begin(S, core, unit, e, t, horizon)
+
+
+@njit
+def issue(S, core, t, horizon):
+    """The issue phase of cycle ``t``."""
+    if S[core + C_LOAD_CURRENT] >= 0 and S[core + C_LOAD_NEXT] <= t:
+        go_on_loading(S, core, t, horizon)
+    if S[H_IN_ORDER]:
+        if S[core + C_IO_WAKE] <= t:
+            issue_in_order(S, core, t, horizon)
+        return
+    for u in range(S[H_UNITS]):
+        if S[unit_of(core, u) + U_WAKE] <= t:
+            issue_unit(S, core, u, t, horizon)
+
+
+@njit
+def enqueue(S, core, e):
+    """Put a dispatched entry into its queue."""
+    S[e + E_NEXT] = -1
+    unit = unit_of(core, S[e + E_UNIT])
+    S[unit + U_COUNT] += 1
+    if S[H_IN_ORDER]:
+        if S[core + C_IO_HEAD] < 0:
+            S[core + C_IO_HEAD] = e
+        else:
+            S[S[core + C_IO_TAIL] + E_NEXT] = e
+        S[core + C_IO_TAIL] = e
+    else:
+        if S[unit + U_HEAD] < 0:
+            S[unit + U_HEAD] = e
+        else:
+            S[S[unit + U_TAIL] + E_NEXT] = e
+        S[unit + U_TAIL] = e
+    if S[e + E_PENDING] == 0:
+        attention_at(S, core, e, S[e + E_READY])

@@ -1,0 +1,361 @@
+"""Where everything stands in the engine's state.
+
+The whole machine is one flat ``int64`` array ``S``: a header, one block per core, the shared
+levels, DRAM and the account.  A snapshot of a run is a copy of it.  This table is the only place
+that knows an offset; compiled code sees the names as constants.
+
+Names: ``H_`` header words, ``C_`` words of a core block (relative to its base), ``E_`` fields of a
+window entry, ``Q_`` store-queue entries, ``I_`` store instructions, ``U_`` units, ``L_`` one cache
+level, ``O_`` one row of operation properties, ``P_`` one decoded instruction, ``N_`` the
+next instruction of a core, ``A_`` account columns, ``X_`` causes.  Times are core cycles unless the name ends in ``FS``
+(integer femtoseconds).
+"""
+
+INF = 1 << 62
+
+# --- header -----------------------------------------------------------------------------------
+(
+    H_CORES,
+    H_CORE_BASE,  # offset of core 0's block
+    H_CORE_STRIDE,
+    H_VALUES,  # 1: tile arithmetic is executed
+    H_CONTROL,  # offset of the control segment (int64 words)
+    H_CONTROL_WORDS,
+    H_TENSORS,  # offset of the tensor table: (first byte, end) pairs, ascending
+    H_TENSOR_COUNT,
+    H_MEMORY_END,  # first byte above all tensors
+    H_OPS,  # offset of the operation properties, by opcode
+    H_REGIONS,  # number of operators
+    H_ACCOUNT,  # offset of the account: regions x A_COLUMNS
+    H_SIGNALS,  # offset of the signal counters
+    H_SIGNAL_COUNT,
+    H_INSTRUCTIONS,  # dispatched by all cores
+    H_INSTRUCTION_LIMIT,
+    H_FAULT,  # a number of isa.faults.Fault, 0: none
+    H_FAULT_CORE,
+    H_FAULT_PC,
+    H_FAULT_ARGUMENTS,  # four words
+    _H_FAULT_B,
+    _H_FAULT_C,
+    _H_FAULT_D,
+    H_RUNNING,  # cores that have not halted
+    H_LOG,  # offset of the instruction log, 0: none
+    H_LOG_CAPACITY,
+    H_LOG_COUNT,
+    # core parameters, the same for all cores
+    H_WIDTH,
+    H_RETIRE_WIDTH,
+    H_ROB,
+    H_LOAD_QUEUE,
+    H_STORE_QUEUE,
+    H_IN_ORDER,
+    H_PREDICTOR_MASK,
+    H_MISPREDICT,
+    H_RETURN_STACK,
+    H_BUBBLE,
+    H_FORWARD,
+    H_UNITS,  # number of units
+    H_LOAD_UNIT,
+    H_STORE_UNIT,
+    H_TILES,
+    H_TILE_ROWS,
+    H_ROW_BYTES,
+    H_LINE_SHIFT,
+    H_RING,  # window entries in the ring (power of two) - 1
+    H_SQ_RING,  # store-queue ring - 1
+    H_L1,  # config blocks of the levels
+    H_L2,
+    H_L3,
+    H_L3_STATE,  # offset of the shared level's state
+    H_DRAM,  # offset of the DRAM config block
+    H_DRAM_STATE,
+    H_ENTRIES,  # core block: offset of the window entries
+    H_GATHER,  # core block: offset of gathered row addresses, 16 words an entry
+    H_SQ,  # core block: offset of the store queue
+    H_SI,  # core block: offset of the store instructions
+    H_PREDICTOR,  # core block: offset of the two-bit counters
+    H_RAS,  # core block: offset of the return stack
+    H_LEVEL1,  # core block: offset of L1 state
+    H_LEVEL2,  # core block: offset of L2 state
+    H_END,
+) = range(62)
+H_SIZE = 64
+
+MAX_UNITS = 8
+
+# --- a core's words ---------------------------------------------------------------------------
+(
+    C_NOW,
+    C_NEXT,  # next cycle in which anything can happen; INF: waits for another core
+    C_PC,
+    C_HALTED,
+    C_REGION,
+    C_DISPATCH_SLOT,  # dispatch slots handed out so far, cycle * width + slot
+    C_RETIRE_SLOT,
+    C_HEAD,  # sequence number of the oldest unretired instruction
+    C_TAIL,  # sequence number of the next instruction
+    C_UOPS,  # window entries in use
+    C_LQ,  # load-queue entries in use
+    C_REDIRECT,  # sequence number of the unresolved mispredicted branch, -1: none
+    C_RESUME,  # cycle in which dispatch goes on after a redirect
+    C_BLOCK,  # why dispatch stopped: a BLOCK_ code
+    C_DISPATCH_NEXT,
+    C_RETIRE_NEXT,
+    C_SB_NEXT,
+    C_LOAD_CURRENT,  # entry on the load pipes, -1: none
+    C_LOAD_ROW,
+    C_LOAD_BYTE,  # bytes of the row already done
+    C_LOAD_NEXT,  # cycle in which the current load goes on
+    C_LOAD_DONE,  # latest arrival so far
+    C_SQ_FREE,  # store-queue positions: freed < requested <= retired <= allocated
+    C_SQ_REQUEST,
+    C_SQ_RETIRED,
+    C_SQ_TAIL,
+    C_SQ_LAST_DRAIN,
+    C_SI_HEAD,
+    C_SI_TAIL,
+    C_IO_HEAD,  # in-order issue list
+    C_IO_TAIL,
+    C_IO_WAKE,
+    C_RAS_TOP,
+    C_F_MHZ,
+    C_ANCHOR_CYCLE,
+    C_ANCHOR_FS,
+    C_DISPATCHED,  # instructions
+    C_BRANCHES,
+    C_MISPREDICTS,
+    C_FORWARDS,
+    C_WAIT_SIGNAL,  # signal waited for, -1: none
+    C_WAIT_COUNT,
+    C_PROGRAM,  # offset of the core's program in P
+    C_PROGRAM_WORDS,
+    # the next instruction, decoded: its shapes and costs
+    N_PC,  # which one, -1: none
+    N_ROWS,
+    N_COLS,
+    N_K,
+    N_UOPS,
+    N_SLOTS,
+    N_CHAIN,
+    N_ADDRESS,
+    N_STRIDE,
+    N_MEMORY_ROWS,
+    N_ROW_BYTES,
+    N_PIECES,
+) = range(56)
+C_X = 56  # 32 scalar registers
+C_RENAME = C_X + 32  # producer sequence number of x0-x31, t0-t63
+C_SHAPE = C_RENAME + 96  # per tile: rows, cols, type (0 none, 1 f32, 2 bf16 operand), B-copy valid
+C_UNITS = C_SHAPE + 64 * 4
+C_SIZE = C_UNITS + MAX_UNITS * 8
+
+BLOCK_NONE, BLOCK_WINDOW, BLOCK_STORE, BLOCK_WAIT, BLOCK_FENCE, BLOCK_REDIRECT = range(6)
+SHAPE_NONE, SHAPE_F32, SHAPE_BF16 = range(3)
+
+# --- a unit of a core (config words repeated in each core block: one array, one base) -----------
+U_PIPES, U_QUEUE, U_BYTES, U_FREE, U_HEAD, U_TAIL, U_COUNT, U_WAKE = range(8)
+
+# --- a window entry -----------------------------------------------------------------------------
+(
+    E_SEQ,
+    E_PC,
+    E_OP,
+    E_KIND,
+    E_UNIT,
+    E_UOPS,
+    E_SLOTS,  # pipe slots taken
+    E_LATENCY,
+    E_ACC_LATENCY,
+    E_CHAIN,  # slots that depend on each other in one element (cracked matmul: k)
+    E_REGION,
+    E_PENDING,  # producers whose completion is not known yet
+    E_READY,
+    E_COMPLETE,  # -1: not known yet
+    E_ACC_READY,  # when an accumulation into the result may start
+    E_RETIRE,
+    E_CONSUMERS,  # first node of the list of those who wait for this entry, -1: none
+    E_NEXT,  # successor in the queue, -1: none
+    E_ACC_NODE,  # which node is the accumulator, -1: none
+    E_ADDRESS,
+    E_STRIDE,
+    E_ROWS,
+    E_ROW_BYTES,
+    E_PIECES,
+    E_LEVEL,  # level that served the last-arriving line
+    E_OVERLAP,  # an older store in the queue touches the same bytes
+    E_SQ,  # store: first position; load: position of the first younger store
+    E_SI,  # load: store instructions below this one are older
+    E_DISPATCH,
+    E_ISSUE,
+) = range(30)
+E_NODES = 30  # six words: successors of this entry's nodes in producers' consumer lists
+NODES = 6
+MEMORY_NODE = 5  # the node that waits for an older store
+E_SIZE = 36
+
+# --- store queue entry: bytes [lo, hi) of one line -----------------------------------------------
+Q_LINE, Q_LO, Q_HI, Q_SEQ, Q_DRAIN, Q_REGION, Q_PC = range(7)
+Q_SIZE = 8
+# --- store instruction: the bytes it spans and its store-queue positions -------------------------
+I_LO, I_HI, I_FIRST, I_END = range(4)
+I_SIZE = 4
+
+# --- a cache level: config block -----------------------------------------------------------------
+(
+    L_PRESENT,
+    L_SETS,
+    L_WAYS,
+    L_HIT,  # cycles this level adds (L3: femtoseconds)
+    L_FILL,
+    L_MSHRS,
+    L_BANDWIDTH,  # bytes per cycle towards the level above (L3: femtoseconds a line)
+    L_PREFETCH,  # PREFETCH_ code
+    L_DEGREE,
+    L_DISTANCE,
+    L_SET_MASK,  # sets - 1 if a power of two, else -1
+) = range(11)
+L_SIZE = 16
+PREFETCH_NONE, PREFETCH_NEXT_LINE, PREFETCH_STRIDE = range(3)
+
+# --- a cache level: state ------------------------------------------------------------------------
+(
+    V_PORT,  # bandwidth used so far: byte position (L3: femtoseconds)
+    V_MSHR_HEAD,
+    V_MSHR_TAIL,
+    V_ACCESSES,
+    V_HITS,
+    V_MISSES,
+    V_MERGES,  # of the hits: line still in flight
+    V_WRITEBACKS,
+    V_PREFETCHES,
+    V_PREFETCH_USEFUL,
+    V_PREFETCH_LATE,
+    V_PREFETCH_DROPPED,
+    V_MSHR_STALLS,
+) = range(13)
+V_MSHR = 16  # ring of (line, fill * 4 + level), ascending by fill
+MSHR_RING = 1024
+MSHR_MASK = MSHR_RING - 1
+V_STRIDES = V_MSHR + 2 * MSHR_RING  # stride table: pc, last line, stride, confidence
+STRIDE_ENTRIES = 64
+V_TAGS = V_STRIDES + 4 * STRIDE_ENTRIES  # sets x ways words, most recently used first
+# a tag word: line << TAG_SHIFT | flags; -1: empty
+TAG_SHIFT = 8
+TAG_DIRTY = 1
+TAG_PREFETCHED = 2
+TAG_IN_FLIGHT = 4
+
+# --- DRAM: config block and state, times in femtoseconds -----------------------------------------
+(
+    D_CHANNELS,
+    D_BANKS,
+    D_LINES_PER_ROW,
+    D_CONTROLLER,
+    D_RCD,
+    D_CL,
+    D_RP,
+    D_RAS,
+    D_WR,
+    D_RTP,
+    D_WTR,
+    D_RTW,
+    D_REFI,
+    D_RFC,
+    D_BURST,
+    D_WRITE_BATCH,
+    D_CHANNEL_STRIDE,
+) = range(17)
+D_SIZE = 20
+# one channel's state
+(
+    K_READS,
+    K_WRITES,
+    K_ROW_HITS,
+    K_ROW_MISSES,  # bank idle
+    K_ROW_CONFLICTS,  # another row open
+    K_QUEUED,  # writes waiting
+    K_READ_END,
+    K_WRITE_END,
+    K_BATCHES,
+) = range(9)
+WRITE_QUEUE = 64
+K_WRITE_QUEUE = 16  # waiting lines
+BUS_SLOTS = 4096
+K_BUS = K_WRITE_QUEUE + WRITE_QUEUE  # ring of burst slots taken
+K_BANKS = K_BUS + BUS_SLOTS
+B_ROW, B_COLUMN_FREE, B_PRECHARGE_FREE, B_REFRESH = range(4)
+B_SIZE = 4
+
+# --- operation properties, by opcode -------------------------------------------------------------
+O_UNIT, O_SLOT, O_UOPS, O_LATENCY, O_OCCUPANCY, O_ACC_LATENCY = range(6)
+O_SIZE = 8
+SLOT_INSTRUCTION, SLOT_ROW, SLOT_VECTOR = range(3)
+
+# --- a decoded instruction -----------------------------------------------------------------------
+(
+    P_OP,
+    P_KIND,
+    P_A,  # operands in assembly order
+    P_B,
+    P_C,
+    P_D,
+    P_E,
+    P_F,
+    P_SOURCES,  # how many registers are read
+    P_SOURCE,  # five register numbers: x 0-31, t 32-95
+    _P_SOURCE1,
+    _P_SOURCE2,
+    _P_SOURCE3,
+    _P_SOURCE4,
+    P_DEST,  # register written, -1: none
+    P_DEST2,
+    P_ACC,  # which source is the accumulator, -1: none
+    P_FLOPS,  # operations per m*n*k * 16 + operations per m*n
+    P_BYTES,  # bytes of an element in memory
+    P_ACCESS,  # an ACCESS_ code
+    P_RAW,  # 1: a matmul operand is loaded
+    P_TENSOR,  # tensor of the last access: the first to try
+) = range(22)
+P_SIZE = 24
+ACCESS_ROWS, ACCESS_COLUMNS, ACCESS_GATHER, ACCESS_BROADCAST, ACCESS_BYTE = range(5)
+(
+    KIND_SCALAR,
+    KIND_BRANCH,
+    KIND_CONTROL,
+    KIND_LOAD,
+    KIND_STORE,
+    KIND_FILL,
+    KIND_MATMUL,
+    KIND_PACK,
+    KIND_BINARY,  # elementwise, two tiles or a tile and a constant
+    KIND_UNARY,
+    KIND_REDUCE,
+    KIND_SOFTMAX,
+    KIND_SYNC,
+    KIND_REGION,
+) = range(14)
+
+# --- the account: one row per operator -----------------------------------------------------------
+A_INSTRUCTIONS, A_FLOPS, A_DRAM_READ, A_DRAM_WRITE = range(4)
+A_CAUSES = 4  # dispatch slots by cause follow
+(
+    X_RETIRING,
+    X_BAD_SPECULATION,
+    X_FRONT_END,
+    X_WAIT,
+    X_STORE,
+    X_L1,
+    X_L2,
+    X_L3,
+    X_DRAM,
+    X_UNIT,  # plus the unit's number
+) = range(10)
+CAUSES = X_UNIT + MAX_UNITS
+A_COLUMNS = A_CAUSES + CAUSES
+
+# --- the instruction log (for tests and views): one row per instruction, in program order ---------
+G_CORE, G_PC, G_DISPATCH, G_ISSUE, G_COMPLETE, G_RETIRE = range(6)
+G_SIZE = 6
+
+# --- why a call of advance() came back -----------------------------------------------------------
+RUN_STEPS, RUN_UNTIL, RUN_HALTED, RUN_FAULT, RUN_DEADLOCK = range(5)

@@ -1,0 +1,108 @@
+"""Loads: one access per row and line, as many per cycle as there are load pipes (rules L1-L5)."""
+
+from sim.engine.caches import LEVELS, l1_access
+from sim.engine.jit import njit
+from sim.engine.layout import (
+    C_LOAD_BYTE,
+    C_LOAD_CURRENT,
+    C_LOAD_DONE,
+    C_LOAD_NEXT,
+    C_LOAD_ROW,
+    C_UNITS,
+    E_COMPLETE,
+    E_LEVEL,
+    E_OP,
+    E_OVERLAP,
+    E_PC,
+    E_REGION,
+    E_ROW_BYTES,
+    E_ROWS,
+    E_UNIT,
+    H_L1,
+    H_LINE_SHIFT,
+    INF,
+    L_HIT,
+    U_BYTES,
+    U_FREE,
+    U_PIPES,
+    X_L1,
+)
+from sim.engine.stores import forward, row_address
+from isa.table import OP
+
+PREFETCH = OP["prefetch"]
+
+
+@njit
+def start_load(S, core, e):
+    """Put a load on the pipes."""
+    S[core + C_LOAD_CURRENT] = e
+    S[core + C_LOAD_ROW] = 0
+    S[core + C_LOAD_BYTE] = 0
+    S[core + C_LOAD_DONE] = 0
+    S[e + E_LEVEL] = X_L1
+
+
+@njit
+def run_load(S, core, e, t, bound):
+    """Make the accesses of the load on the pipes, from cycle ``t`` on, before cycle ``bound``.
+
+    Up to ``bound`` nothing else can touch what the accesses look at, so they may be made ahead of
+    the clock.  Returns True when all are made (E_COMPLETE is set), else C_LOAD_NEXT tells when to
+    go on.
+    """
+    unit = core + C_UNITS + S[e + E_UNIT] * 8
+    pipes = S[unit + U_PIPES]
+    width = S[unit + U_BYTES]
+    shift = S[H_LINE_SHIFT]
+    latency = S[S[H_L1] + L_HIT]
+    pc = S[e + E_PC]
+    region = S[e + E_REGION]
+    overlap = S[e + E_OVERLAP]
+    rows = S[e + E_ROWS]
+    row_bytes = S[e + E_ROW_BYTES]
+    row = S[core + C_LOAD_ROW]
+    byte = S[core + C_LOAD_BYTE]
+    done = S[core + C_LOAD_DONE]
+    level = S[e + E_LEVEL]
+    slot = max(S[unit + U_FREE], t * pipes)
+    hint = S[e + E_OP] == PREFETCH
+    while row < rows:
+        cycle = slot // pipes
+        if cycle >= bound:
+            S[unit + U_FREE] = slot
+            S[core + C_LOAD_ROW] = row
+            S[core + C_LOAD_BYTE] = byte
+            S[core + C_LOAD_DONE] = done
+            S[e + E_LEVEL] = level
+            S[core + C_LOAD_NEXT] = cycle
+            return False
+        start = row_address(S, core, e, row) + byte
+        line = start >> shift
+        stop = min(start + row_bytes - byte, (line + 1) << shift)
+        arrival = -1
+        if overlap:
+            arrival = forward(S, core, e, start, stop, cycle)
+        if arrival < 0:
+            served = l1_access(S, core, line, cycle, pc, region, latency, 0)
+            if hint:
+                served = (cycle + 1) * LEVELS  # a prefetch waits for nothing
+            elif served < 0:
+                slot = -served * pipes  # no MSHR: the pipes wait for the next fill
+                continue
+            arrival = served // LEVELS
+            if arrival >= done:
+                level = X_L1 + (served & (LEVELS - 1))
+        if arrival > done:
+            done = arrival
+        slot += (stop - start + width - 1) // width
+        byte += stop - start
+        if byte >= row_bytes:
+            byte = 0
+            row += 1
+    S[unit + U_FREE] = slot
+    S[e + E_LEVEL] = level
+    S[e + E_COMPLETE] = done
+    S[core + C_LOAD_CURRENT] = -1
+    S[core + C_LOAD_NEXT] = INF
+    return True

@@ -1,0 +1,380 @@
+"""Builds the engine's state: the machine as numbers in one flat array, programs as decoded rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isa.errors import UserError
+from isa.memory import MemoryMap
+from isa.program import Program
+from isa.table import BY_OPCODE, FLOPS, OP, Instruction
+from sim.engine import layout as at
+from sim.machine.schema import Cache, Machine
+
+I64 = NDArray[np.int64]
+SIGNALS = 1 << 16
+FS_PER_NS = 1_000_000
+MHZ_TO_FS = 1_000_000_000  # femtoseconds of a cycle at 1 MHz
+
+KINDS = {
+    "scalar": at.KIND_SCALAR,
+    "mul": at.KIND_SCALAR,
+    "branch": at.KIND_BRANCH,
+    "control": at.KIND_CONTROL,
+    "load": at.KIND_LOAD,
+    "prefetch": at.KIND_LOAD,
+    "store": at.KIND_STORE,
+    "fill": at.KIND_FILL,
+    "matmul": at.KIND_MATMUL,
+    "pack": at.KIND_PACK,
+    "transcendental": at.KIND_UNARY,
+    "divide": at.KIND_UNARY,
+    "reduce": at.KIND_REDUCE,
+    "softmax": at.KIND_SOFTMAX,
+    "sync": at.KIND_SYNC,
+    "region": at.KIND_REGION,
+}
+ACCESSES = {
+    "": at.ACCESS_ROWS,
+    "rows": at.ACCESS_ROWS,
+    "columns": at.ACCESS_COLUMNS,
+    "gather": at.ACCESS_GATHER,
+    "broadcast": at.ACCESS_BROADCAST,
+    "byte": at.ACCESS_BYTE,
+}
+SLOTS = {"instruction": at.SLOT_INSTRUCTION, "row": at.SLOT_ROW, "vector": at.SLOT_VECTOR}
+PREFETCHERS = {
+    "none": at.PREFETCH_NONE,
+    "next-line": at.PREFETCH_NEXT_LINE,
+    "stride": at.PREFETCH_STRIDE,
+}
+
+
+def kind_of(row: Instruction) -> int:
+    """How the front end treats an instruction."""
+    if row.cls == "elementwise":
+        binary = OP["fadd"] <= row.opcode <= OP["fcmpgt.const"]
+        return at.KIND_BINARY if binary else at.KIND_UNARY
+    return KINDS[row.cls]
+
+
+def decode_program(program: Program) -> I64:
+    """One row of ``P_SIZE`` words per instruction, flattened."""
+    rows = np.zeros((len(program), at.P_SIZE), dtype=np.int64)
+    rows[:, [at.P_DEST, at.P_DEST2, at.P_ACC]] = -1
+    for words, instr in zip(rows, program.decoded(), strict=True):
+        row = instr.row
+        words[at.P_OP] = row.opcode
+        words[at.P_KIND] = kind_of(row)
+        words[at.P_ACCESS] = ACCESSES[row.access]
+        words[at.P_RAW] = row.raw
+        words[at.P_BYTES] = row.element_bytes
+        formula = FLOPS[row.flops]
+        words[at.P_FLOPS] = formula.mnk << 4 | formula.mn
+        words[at.P_A : at.P_A + len(instr.operands)] = instr.operands
+        sources = 0
+        destinations = [at.P_DEST, at.P_DEST2]
+        for value, operand in zip(instr.operands, row.operands, strict=True):
+            if operand.kind.name not in ("x", "t"):
+                continue
+            register = value + (32 if operand.kind.name == "t" else 0)
+            if operand.role in ("read", "readwrite") and register != 0:
+                if operand.role == "readwrite" and row.cls == "matmul":
+                    words[at.P_ACC] = sources
+                words[at.P_SOURCE + sources] = register
+                sources += 1
+            if operand.role in ("write", "readwrite") and register != 0:
+                words[destinations.pop(0)] = register
+        words[at.P_SOURCES] = sources
+    return rows.reshape(-1)
+
+
+def power_above(value: int) -> int:
+    """Smallest power of two >= value."""
+    return 1 << max(value - 1, 1).bit_length()
+
+
+def fs(ns: float) -> int:
+    """Nanoseconds to femtoseconds."""
+    return round(ns * FS_PER_NS)
+
+
+@dataclass
+class Allocator:
+    """Hands out consecutive ranges of the state."""
+
+    end: int = 0
+
+    def take(self, words: int) -> int:
+        """Offset of a new range, which starts at a multiple of eight words (a host line)."""
+        start = (self.end + 7) // 8 * 8
+        self.end = start + words
+        return start
+
+
+@dataclass
+class Built:
+    """The state arrays and where a reader finds its parts."""
+
+    S: I64
+    P: I64
+    control: int
+    account: int
+    log: int
+
+
+def cache_words(cache: Cache) -> int:
+    """State words of a cache level."""
+    return at.V_TAGS + cache.sets * cache.ways
+
+
+def put_cache(S: I64, cfg: int, cache: Cache | None, shared_fs: int | None) -> None:
+    """Config block of a level; ``shared_fs`` is the cycle of the shared level's clock."""
+    if cache is None:
+        return
+    sets = cache.sets
+    S[cfg + at.L_PRESENT] = 1
+    S[cfg + at.L_SETS] = sets
+    S[cfg + at.L_SET_MASK] = sets - 1 if sets & (sets - 1) == 0 else -1
+    S[cfg + at.L_WAYS] = cache.ways
+    S[cfg + at.L_MSHRS] = cache.mshrs
+    S[cfg + at.L_PREFETCH] = PREFETCHERS[cache.prefetch]
+    S[cfg + at.L_DEGREE] = cache.prefetch_degree
+    S[cfg + at.L_DISTANCE] = cache.prefetch_distance
+    width = cache.bytes_per_cycle or cache.line
+    if shared_fs is None:
+        S[cfg + at.L_HIT] = cache.hit_cycles
+        S[cfg + at.L_FILL] = cache.fill_cycles
+        S[cfg + at.L_BANDWIDTH] = width
+    else:
+        S[cfg + at.L_HIT] = cache.hit_cycles * shared_fs
+        S[cfg + at.L_FILL] = cache.fill_cycles * shared_fs
+        S[cfg + at.L_BANDWIDTH] = -(-cache.line * shared_fs // width)
+
+
+def put_dram(S: I64, machine: Machine, cfg: int) -> int:
+    """Config block of DRAM; returns the words of one channel's state."""
+    d = machine.dram
+    times = {
+        at.D_CONTROLLER: d.controller_ns,
+        at.D_RCD: d.trcd_ns,
+        at.D_CL: d.tcl_ns,
+        at.D_RP: d.trp_ns,
+        at.D_RAS: d.tras_ns,
+        at.D_WR: d.twr_ns,
+        at.D_RTP: d.trtp_ns,
+        at.D_WTR: d.twtr_ns,
+        at.D_RTW: d.trtw_ns,
+        at.D_RFC: d.trfc_ns,
+    }
+    for word, ns in times.items():
+        S[cfg + word] = fs(ns)
+    S[cfg + at.D_REFI] = fs(d.trefi_ns) or at.INF
+    S[cfg + at.D_CHANNELS] = d.channels
+    S[cfg + at.D_BANKS] = d.banks
+    S[cfg + at.D_LINES_PER_ROW] = d.row_bytes // machine.l1.line
+    S[cfg + at.D_BURST] = fs(machine.l1.line / d.gigabytes_per_second)
+    S[cfg + at.D_WRITE_BATCH] = d.write_batch
+    words = (at.K_BANKS + d.banks * at.B_SIZE + 7) // 8 * 8
+    S[cfg + at.D_CHANNEL_STRIDE] = words
+    return words
+
+
+def put_ops(S: I64, ops: int, machine: Machine, units: list[str]) -> None:
+    """Operation properties by opcode."""
+    for opcode, row in BY_OPCODE.items():
+        if row.cls == "region":
+            continue
+        op = machine.core.op(row.cls, row.dtype)
+        if op is None:  # a matmul type the machine lacks: programs are checked against the Target
+            continue
+        o = ops + opcode * at.O_SIZE
+        S[o + at.O_UNIT] = units.index(op.unit)
+        S[o + at.O_SLOT] = SLOTS[op.slot]
+        S[o + at.O_UOPS] = -1 if op.uops == "slot" else op.uops
+        S[o + at.O_LATENCY] = op.latency
+        S[o + at.O_OCCUPANCY] = op.occupancy
+        accumulate = op.accumulate_latency
+        S[o + at.O_ACC_LATENCY] = op.latency if accumulate is None else accumulate
+
+
+def build(
+    machine: Machine,
+    programs: list[Program],
+    memory: MemoryMap,
+    *,
+    values: bool,
+    regions: int,
+    log: int,
+) -> Built:
+    """Lay the whole machine out; ``log`` is the number of instructions to keep times of."""
+    core = machine.core
+    units = list(core.units)
+    load_unit = next(op.unit for op in core.ops if op.cls == "load")
+    store_unit = next(op.unit for op in core.ops if op.cls == "store")
+    ring = power_above(core.rob)
+    sq_ring = power_above(core.store_queue + 2 * core.tiles.rows)
+
+    inner = Allocator(at.C_SIZE)
+    entries = inner.take(ring * at.E_SIZE)
+    gather = inner.take(ring * 16)
+    sq = inner.take(sq_ring * at.Q_SIZE)
+    si = inner.take(sq_ring * at.I_SIZE)
+    predictor = inner.take(core.predictor_entries)
+    ras = inner.take(max(core.return_stack, 1))
+    level1 = inner.take(cache_words(machine.l1))
+    level2 = inner.take(cache_words(machine.l2)) if machine.l2 else 0
+    stride = inner.take(0)
+
+    outer = Allocator(at.H_SIZE)
+    core_base = outer.take(stride * len(programs))
+    configs = [outer.take(at.L_SIZE) for _ in range(3)]
+    dram = outer.take(at.D_SIZE)
+    ops = outer.take(256 * at.O_SIZE)
+    tensors = outer.take(2 * max(len(memory.tensors), 1))
+    account = outer.take(max(regions, 1) * at.A_COLUMNS)
+    signals = outer.take(SIGNALS)
+    control = outer.take(memory.control_bytes // 8)
+    log_at = outer.take(log * at.G_SIZE) if log else 0
+    l3_state = outer.take(cache_words(machine.l3)) if machine.l3 else 0
+    dram_state = outer.end = (outer.end + 7) // 8 * 8
+
+    header = np.zeros(outer.end, dtype=np.int64)
+    channel_words = put_dram(header, machine, dram)
+    S = np.zeros(dram_state + channel_words * machine.dram.channels, dtype=np.int64)
+    S[: len(header)] = header
+
+    put_cache(S, configs[0], machine.l1, None)
+    put_cache(S, configs[1], machine.l2, None)
+    l3_clock = (machine.l3.clock if machine.l3 else None) or machine.clock
+    put_cache(S, configs[2], machine.l3, MHZ_TO_FS // l3_clock)
+    put_ops(S, ops, machine, units)
+    if machine.l3:
+        S[l3_state + at.V_TAGS : l3_state + cache_words(machine.l3)] = -1
+    for k in range(machine.dram.channels):
+        channel = dram_state + k * channel_words
+        S[channel + at.K_BUS : channel + at.K_BANKS] = -1
+        banks = S[channel + at.K_BANKS : channel + channel_words]
+        banks[at.B_ROW :: at.B_SIZE] = -1
+    for i, tensor in enumerate(memory.tensors):
+        S[tensors + 2 * i] = tensor.address
+        S[tensors + 2 * i + 1] = tensor.end
+
+    values_of: dict[int, int] = {
+        at.H_CORES: len(programs),
+        at.H_CORE_BASE: core_base,
+        at.H_CORE_STRIDE: stride,
+        at.H_VALUES: int(values),
+        at.H_CONTROL: control,
+        at.H_CONTROL_WORDS: memory.control_bytes // 8,
+        at.H_TENSORS: tensors,
+        at.H_TENSOR_COUNT: len(memory.tensors),
+        at.H_MEMORY_END: memory.total_bytes,
+        at.H_OPS: ops,
+        at.H_REGIONS: max(regions, 1),
+        at.H_ACCOUNT: account,
+        at.H_SIGNALS: signals,
+        at.H_SIGNAL_COUNT: SIGNALS,
+        at.H_INSTRUCTION_LIMIT: at.INF,
+        at.H_LOG: log_at,
+        at.H_LOG_CAPACITY: log,
+        at.H_WIDTH: core.width,
+        at.H_RETIRE_WIDTH: core.retire_width,
+        at.H_ROB: core.rob,
+        at.H_LOAD_QUEUE: core.load_queue,
+        at.H_STORE_QUEUE: core.store_queue,
+        at.H_IN_ORDER: int(core.kind == "in-order"),
+        at.H_PREDICTOR_MASK: core.predictor_entries - 1,
+        at.H_MISPREDICT: core.mispredict_penalty,
+        at.H_RETURN_STACK: core.return_stack,
+        at.H_BUBBLE: core.taken_branch_bubble,
+        at.H_FORWARD: core.forward_cycles,
+        at.H_UNITS: len(units),
+        at.H_LOAD_UNIT: units.index(load_unit),
+        at.H_STORE_UNIT: units.index(store_unit),
+        at.H_TILES: core.tiles.count,
+        at.H_TILE_ROWS: core.tiles.rows,
+        at.H_ROW_BYTES: core.tiles.row_bytes,
+        at.H_LINE_SHIFT: machine.l1.line.bit_length() - 1,
+        at.H_RING: ring - 1,
+        at.H_SQ_RING: sq_ring - 1,
+        at.H_L1: configs[0],
+        at.H_L2: configs[1],
+        at.H_L3: configs[2],
+        at.H_L3_STATE: l3_state,
+        at.H_DRAM: dram,
+        at.H_DRAM_STATE: dram_state,
+        at.H_ENTRIES: entries,
+        at.H_GATHER: gather,
+        at.H_SQ: sq,
+        at.H_SI: si,
+        at.H_PREDICTOR: predictor,
+        at.H_RAS: ras,
+        at.H_LEVEL1: level1,
+        at.H_LEVEL2: level2,
+    }
+    for word, value in values_of.items():
+        S[word] = value
+
+    P: list[I64] = []
+    offset = 0
+    for i, program in enumerate(programs):
+        block = S[core_base + i * stride : core_base + (i + 1) * stride]
+        put_core(block, machine, level1, level2, predictor)
+        rows = decode_program(program)
+        block[at.C_PROGRAM] = offset
+        block[at.C_PROGRAM_WORDS] = len(program)
+        top = int(max((r[at.P_A] for r in rows.reshape(-1, at.P_SIZE) if r[at.P_KIND] == at.KIND_REGION), default=0))
+        if top >= S[at.H_REGIONS]:
+            raise UserError(f"program {program.name!r} names operator {top}; only {regions} exist")
+        P.append(rows)
+        offset += len(rows)
+    return Built(S, np.concatenate(P), control, account, log_at)
+
+
+def put_core(block: I64, machine: Machine, level1: int, level2: int, predictor: int) -> None:
+    """One core's block before the first instruction."""
+    core = machine.core
+    for word in (
+        at.C_RETIRE_NEXT,
+        at.C_SB_NEXT,
+        at.C_LOAD_NEXT,
+        at.C_IO_WAKE,
+        at.C_NEXT,
+    ):
+        block[word] = at.INF
+    for word in (
+        at.C_REDIRECT,
+        at.C_LOAD_CURRENT,
+        at.C_IO_HEAD,
+        at.C_IO_TAIL,
+        at.C_WAIT_SIGNAL,
+        at.C_SQ_LAST_DRAIN,
+        at.N_PC,
+    ):
+        block[word] = -1
+    block[at.C_HALTED] = 1
+    block[at.C_F_MHZ] = machine.clock
+    block[at.C_RENAME : at.C_RENAME + 96] = -1
+    for i, unit in enumerate(core.units.values()):
+        u = at.C_UNITS + 8 * i
+        block[u + at.U_PIPES] = unit.pipes
+        block[u + at.U_QUEUE] = unit.queue
+        block[u + at.U_BYTES] = unit.bytes or machine.l1.line
+        block[u + at.U_HEAD] = block[u + at.U_TAIL] = -1
+        block[u + at.U_WAKE] = at.INF
+    block[predictor : predictor + core.predictor_entries] = 2  # weakly taken
+    tags = {level1: machine.l1, level2: machine.l2}
+    for start, cache in tags.items():
+        if cache is not None and start:
+            block[start + at.V_STRIDES : start + at.V_TAGS : 4] = -1
+            block[start + at.V_TAGS : start + cache_words(cache)] = -1
+
+
+def word_dict(S: I64, base: int, names: dict[str, int]) -> dict[str, Any]:
+    """Named words of the state as Python integers."""
+    return {name: int(S[base + word]) for name, word in names.items()}
