@@ -14,10 +14,11 @@ must stay alive as long as the view: make views at the entry, never keep them. W
 flat view is the array itself.
 """
 
+# Numba's extension interface carries no types.
+# mypy: disable-error-code="no-untyped-call, no-untyped-def"
+
 import operator
 from typing import Any
-
-from llvmlite import ir
 
 from sim.engine.jit import BOUNDS_CHECKED  # isort: skip  (first: sets Numba up)
 
@@ -38,7 +39,7 @@ def flat(array: Any) -> Any:
     return array
 
 
-class FlatType(types.Type):  # type: ignore[misc]
+class FlatType(types.Type):
     """Numba's type of a flat view."""
 
     def __init__(self, dtype: Any) -> None:
@@ -47,7 +48,7 @@ class FlatType(types.Type):  # type: ignore[misc]
 
 
 @register_model(FlatType)
-class _FlatModel(models.StructModel):  # type: ignore[misc]
+class _FlatModel(models.StructModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
         members = [("data", types.CPointer(fe_type.dtype)), ("size", types.int64)]
         super().__init__(dmm, fe_type, members)
@@ -73,7 +74,7 @@ def element_pointer(
 
 
 @infer_global(flat)
-class _Flat(AbstractTemplate):  # type: ignore[misc]
+class _Flat(AbstractTemplate):
     def generic(self, args: Any, kws: Any) -> Any:
         (array,) = args
         if isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C":
@@ -90,7 +91,7 @@ def _lower_flat(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 
 @infer_global(operator.getitem)
-class _GetItem(AbstractTemplate):  # type: ignore[misc]
+class _GetItem(AbstractTemplate):
     def generic(self, args: Any, kws: Any) -> Any:
         if isinstance(args[0], FlatType) and isinstance(args[1], types.Integer):
             return signature(args[0].dtype, args[0], types.int64)
@@ -100,12 +101,13 @@ class _GetItem(AbstractTemplate):  # type: ignore[misc]
 @lower_builtin(operator.getitem, FlatType, types.Integer)
 def _lower_getitem(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     dtype = sig.args[0].dtype
-    pointer = element_pointer(context, builder, sig.args[0], *args, dtype.bitwidth // 8)
-    return builder.load(pointer)
+    view, index = args
+    nbytes = dtype.bitwidth // 8
+    return builder.load(element_pointer(context, builder, sig.args[0], view, index, nbytes))
 
 
 @infer_global(operator.setitem)
-class _SetItem(AbstractTemplate):  # type: ignore[misc]
+class _SetItem(AbstractTemplate):
     def generic(self, args: Any, kws: Any) -> Any:
         if isinstance(args[0], FlatType) and isinstance(args[1], types.Integer):
             return signature(types.void, args[0], types.int64, args[0].dtype)
@@ -121,7 +123,7 @@ def _lower_setitem(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 
 @infer_getattr
-class _Attributes(AttributeTemplate):  # type: ignore[misc]
+class _Attributes(AttributeTemplate):
     key = FlatType
 
     def resolve_size(self, view: Any) -> Any:

@@ -4,7 +4,7 @@ Numba keeps compiled functions on disk, but it looks only at the file a function
 after an edit to a *callee* in another file it would go on running the old machine code. So every
 state of the engine's sources has a cache folder of its own:
 
-    <cache root>/numba-<hash>      hash of the sources, the library versions, the processor, the flags
+    <cache root>/numba-<hash>      of the sources, the library versions, the processor, the flags
 
 The cache root is the user's cache folder, or the environment variable TICKFORMER_CACHE.
 
@@ -135,8 +135,8 @@ CACHE_FOLDER = _prepare_cache()
 os.environ["NUMBA_CACHE_DIR"] = str(CACHE_FOLDER)
 
 import numba  # noqa: E402
-from numba.core import config  # noqa: E402
 
+config: Any = numba.core.config
 config.reload_config()  # for a program that had imported numba before us
 
 JIT_DISABLED: bool = bool(config.DISABLE_JIT)

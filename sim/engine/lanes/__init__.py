@@ -14,8 +14,8 @@ f32: nothing is reordered and no multiply is fused with an add.
 
 from sim.engine.lanes import compiled as _compiled  # noqa: F401  (registers with Numba)
 from sim.engine.lanes.plain import (
-    Lanes,
     WIDTH,
+    Lanes,
     absolute,
     at,
     copy_sign,
@@ -46,8 +46,8 @@ from sim.engine.lanes.plain import (
 )
 
 __all__ = [
-    "Lanes",
     "WIDTH",
+    "Lanes",
     "absolute",
     "at",
     "copy_sign",

@@ -6,9 +6,12 @@ every function there. With NUMBA_BOUNDSCHECK=1 every access is checked and raise
 No instruction carries a fast-math flag, so LLVM must round every product and every sum.
 """
 
+# Numba's extension interface carries no types.
+# mypy: disable-error-code="no-untyped-call"
+
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from llvmlite import ir
 
@@ -27,14 +30,14 @@ VI16, VI1 = ir.VectorType(I16, plain.WIDTH), ir.VectorType(I1, plain.WIDTH)
 Emit = Callable[..., Any]
 
 
-class _LanesType(types.Type):  # type: ignore[misc]
+class _LanesType(types.Type):
     """Numba's type of a `Lanes` value."""
 
     def __init__(self) -> None:
         super().__init__(name="lanes")
 
 
-class _MaskType(types.Type):  # type: ignore[misc]
+class _MaskType(types.Type):
     """Numba's type of a comparison of `Lanes`."""
 
     def __init__(self) -> None:
@@ -47,13 +50,13 @@ INDEX, VALUE, VOID = types.int64, types.float32, types.void
 
 
 @register_model(_LanesType)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class _LanesModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
         super().__init__(dmm, fe_type, VF32)
 
 
 @register_model(_MaskType)
-class _MaskModel(models.PrimitiveModel):  # type: ignore[misc]
+class _MaskModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
         super().__init__(dmm, fe_type, VI1)
 
@@ -137,8 +140,8 @@ class Code:
 def _compile(function: Any, *signatures: Any) -> Callable[[Emit], Emit]:
     """Decorate the code generator of `function`: emit(code, *argument values) -> result value."""
 
-    class Template(ConcreteTemplate):  # type: ignore[misc]
-        cases = list(signatures)
+    class Template(ConcreteTemplate):
+        cases: ClassVar[list[Any]] = list(signatures)
 
     infer_global(function)(Template)
 

@@ -136,8 +136,8 @@ def round_bf16(value: Lanes) -> Lanes:
 # --- lane by lane -------------------------------------------------------------------------------
 
 
-def select(condition: Mask, yes: Lanes, no: Lanes) -> Lanes:
-    """Return `yes` where the condition holds, else `no`."""
+def select(condition: Mask, yes: Lanes | np.float32, no: Lanes | np.float32) -> Lanes:
+    """Return `yes` where the condition holds, else `no`; at most one is a single value."""
     return np.where(condition, yes, no)
 
 

@@ -118,7 +118,7 @@ def tile_execute(
 
     Writing a tile invalidates its transposed copy; only the loadt instructions leave a valid one.
     """
-    if op == MATMUL_F32 or op == MATMUL_BF16:
+    if op in (MATMUL_F32, MATMUL_BF16):
         step = F32_STRIDE if op == MATMUL_F32 else RAW_STRIDE
         if extra == 0:
             matmul.transpose_operand(T, tb, k, step)
@@ -172,7 +172,8 @@ def tile_execute(
     elif op == CVT:
         moves.convert_bf16(T, td, ta, rows)
     elif op == MASK:
-        moves.mask(T, td, ta, rows, extra, splat(_MINUS_INFINITY))
+        offset = min(max(extra, -16), 16)  # beyond, nothing changes, and row + xv cannot overflow
+        moves.mask(T, td, ta, rows, offset, splat(_MINUS_INFINITY))
     else:
         _function(op, T, td, ta, rows, cols)
 

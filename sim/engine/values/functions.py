@@ -24,7 +24,8 @@ from sim.engine.lanes import (
 )
 
 _ZERO, _HALF, _ONE, _TWO = (np.float32(value) for value in (0.0, 0.5, 1.0, 2.0))
-_INFINITY, _NAN = np.float32(np.inf), np.float32(np.nan)
+_INFINITY, _MINUS_INFINITY = np.float32(np.inf), np.float32(-np.inf)
+_NAN = np.float32(np.nan)
 _SUBNORMAL_EXPONENT = np.float32(-23.0)
 _SUBNORMAL_SCALE = np.float32(2.0**23)
 
@@ -78,7 +79,7 @@ def log(x: Lanes) -> Lanes:
     y = f + y
     y = y + e * LN2_HIGH
     y = select(x == _INFINITY, x, y)
-    return select(x > _ZERO, y, select(x == _ZERO, splat(-_INFINITY), splat(_NAN)))
+    return select(x > _ZERO, y, select(x == _ZERO, splat(_MINUS_INFINITY), splat(_NAN)))
 
 
 @inline
@@ -86,7 +87,8 @@ def tanh(x: Lanes) -> Lanes:
     """Hyperbolic tangent."""
     a = absolute(x)
     z = a * a
-    near = a + (a * z) * horner(TANH, z)
+    cube: Lanes = a * z
+    near = a + cube * horner(TANH, z)
     far = _ONE - _TWO / (exp(a + a) + _ONE)
     return copy_sign(select(a < TANH_SMALL, near, far), x)
 
