@@ -7,6 +7,7 @@ number used as a tensor address by mistake always faults.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,6 +89,10 @@ class MemoryMap:
             raise UserError(f"tensor {name!r}: unknown type {dtype!r}; use f32, bf16 or i64")
         if nbytes < 1:
             raise UserError(f"tensor {name!r} has {nbytes} bytes; it needs at least 1")
+        if math.prod(shape) * ELEMENT_BYTES[dtype] > nbytes:
+            raise UserError(
+                f"tensor {name!r}: shape {shape} of {dtype} does not fit {nbytes} bytes"
+            )
         if align < LINE_BYTES or align & (align - 1):
             raise UserError(f"tensor {name!r}: alignment {align} is no power of two >= 64")
         address = -(-self._end // align) * align
@@ -115,7 +120,7 @@ class MemoryMap:
         """Return a view of a row-major tensor in `mem`: float32, int64, or uint16 for bf16."""
         tensor = self[name]
         dtype = STORAGE[tensor.dtype]
-        count = int(np.prod(tensor.shape))
+        count = math.prod(tensor.shape)
         end = tensor.address + count * dtype.itemsize
         return mem[tensor.address : end].view(dtype).reshape(tensor.shape)
 
