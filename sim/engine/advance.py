@@ -2,6 +2,7 @@
 
 from sim.engine.clock import cycle_to_fs, fs_to_cycle
 from sim.engine.decode import NO_FAULT
+from sim.engine.flat import flat
 from sim.engine.frontend import charge, dispatch
 from sim.engine.issue import issue
 from sim.engine.jit import njit
@@ -14,7 +15,7 @@ from sim.engine.layout import (
     C_DISPATCH_SLOT,
     C_HALTED,
     C_HEAD,
-    C_IO_WAKE,
+    C_ISSUE_WAKE,
     C_LOAD_NEXT,
     C_NEXT,
     C_NOW,
@@ -23,7 +24,6 @@ from sim.engine.layout import (
     C_RETIRE_NEXT,
     C_SB_NEXT,
     C_TAIL,
-    C_UNITS,
     E_ISSUE,
     E_KIND,
     E_LEVEL,
@@ -35,7 +35,6 @@ from sim.engine.layout import (
     H_FAULT,
     H_FAULT_CORE,
     H_RUNNING,
-    H_UNITS,
     H_WIDTH,
     INF,
     KIND_LOAD,
@@ -44,7 +43,6 @@ from sim.engine.layout import (
     RUN_HALTED,
     RUN_STEPS,
     RUN_UNTIL,
-    U_WAKE,
     X_BAD_SPECULATION,
     X_FRONT_END,
     X_STORE,
@@ -100,10 +98,8 @@ def step(S, P, T, M, core, t, horizon):
         return code
     following = min(S[core + C_RETIRE_NEXT], S[core + C_SB_NEXT])
     following = min(following, S[core + C_LOAD_NEXT])
-    following = min(following, S[core + C_IO_WAKE])
+    following = min(following, S[core + C_ISSUE_WAKE])
     following = min(following, S[core + C_DISPATCH_NEXT])
-    for u in range(S[H_UNITS]):
-        following = min(following, S[core + C_UNITS + u * 8 + U_WAKE])
     S[core + C_NEXT] = max(following, t + 1)
     return code
 
@@ -120,12 +116,16 @@ def wake_waiting(S, fs):
 
 
 @njit
-def advance(S, P, T, M, until_fs, steps):
+def advance(state, programs, tiles, memory, until_fs, steps):
     """Run all cores in order of time up to ``until_fs`` or for ``steps`` cycles worked on.
 
     The core with the earliest next event goes first (ties: the lower number), so shared levels see
     requests in the order of time.  Returns a RUN_ code.
     """
+    S = flat(state)
+    P = flat(programs)
+    T = flat(tiles)
+    M = flat(memory)
     cores = S[H_CORES]
     base = S[H_CORE_BASE]
     stride = S[H_CORE_STRIDE]

@@ -32,6 +32,7 @@ from sim.engine.layout import (
     L_SET_MASK,
     L_SETS,
     L_WAYS,
+    L_WIDTH_SHIFT,
     MSHR_MASK,
     PREFETCH_NEXT_LINE,
     PREFETCH_NONE,
@@ -62,7 +63,9 @@ from sim.engine.layout import (
     X_L3,
 )
 
-LEVELS = 4  # arrival times carry the level that served them: time * LEVELS + (level - X_L1)
+# Arrival times carry the level that served them: time * LEVELS + (level - X_L1).
+LEVELS = 4
+LEVEL_BITS = 2
 
 
 @njit
@@ -107,7 +110,7 @@ def mshr_held(S, state, t):
 def mshr_free_at(S, cfg, state):
     """When the next MSHR will be free, all being held: the fill after which one fewer is."""
     i = S[state + V_MSHR_TAIL] - S[cfg + L_MSHRS]
-    return S[state + V_MSHR + 2 * (i & MSHR_MASK) + 1] // LEVELS
+    return S[state + V_MSHR + 2 * (i & MSHR_MASK) + 1] >> LEVEL_BITS
 
 
 @njit
@@ -143,7 +146,7 @@ def hit(S, state, tags, position, t, demand, dirty):
     if word & (TAG_IN_FLIGHT | TAG_PREFETCHED):
         if word & TAG_IN_FLIGHT:
             served = mshr_served(S, state, word >> TAG_SHIFT)
-            if served // LEVELS <= t:
+            if served >> LEVEL_BITS <= t:
                 word &= ~TAG_IN_FLIGHT
                 served = 0
             elif demand:
@@ -250,7 +253,8 @@ def l2_port(S, cfg, state, t):
     width = S[cfg + L_BANDWIDTH]
     start = max(t * width, S[state + V_PORT])
     S[state + V_PORT] = start + (1 << S[H_LINE_SHIFT])
-    return start // width
+    shift = S[cfg + L_WIDTH_SHIFT]
+    return start >> shift if shift >= 0 else start // width
 
 
 @njit
@@ -273,7 +277,7 @@ def l2_fetch(S, core, line, t, region, demand, flags):
     state = core + S[H_LEVEL2]
     l2_insert(S, core, line, TAG_IN_FLIGHT | flags, t, region)
     served = l3_read(S, line, cycle_to_fs(S, core, t + S[cfg + L_HIT]), region, demand)
-    ready = fs_to_cycle(S, core, served // LEVELS) + S[cfg + L_FILL]
+    ready = fs_to_cycle(S, core, served >> LEVEL_BITS) + S[cfg + L_FILL]
     served = ready * LEVELS + (served & (LEVELS - 1))
     mshr_take(S, state, line, served)
     return served
@@ -285,7 +289,7 @@ def l2_read(S, core, line, t, pc, region, demand):
     cfg = S[H_L2]
     if S[cfg + L_PRESENT] == 0:
         served = l3_read(S, line, cycle_to_fs(S, core, t), region, demand)
-        return fs_to_cycle(S, core, served // LEVELS) * LEVELS + (served & (LEVELS - 1))
+        return fs_to_cycle(S, core, served >> LEVEL_BITS) * LEVELS + (served & (LEVELS - 1))
     state = core + S[H_LEVEL2]
     t = l2_port(S, cfg, state, t)
     if demand:

@@ -5,7 +5,7 @@ f cycles of an f-MHz clock are exactly one microsecond, so nothing drifts.
 """
 
 from sim.engine.jit import njit
-from sim.engine.layout import C_ANCHOR_CYCLE, C_ANCHOR_FS, C_F_MHZ
+from sim.engine.layout import C_ANCHOR_CYCLE, C_ANCHOR_FS, C_F_MHZ, C_US_CYCLE, C_US_FS
 
 FS_PER_US = 1_000_000_000
 
@@ -14,10 +14,13 @@ FS_PER_US = 1_000_000_000
 def cycle_to_fs(S, core, cycle):
     """Start of a core's ``cycle`` in femtoseconds; ``core`` is the offset of the core block."""
     f = S[core + C_F_MHZ]
-    d = cycle - S[core + C_ANCHOR_CYCLE]
-    q = d // f
-    r = d - q * f
-    return S[core + C_ANCHOR_FS] + q * FS_PER_US + r * FS_PER_US // f
+    r = cycle - S[core + C_US_CYCLE]
+    if r < 0 or r >= f:
+        q = (cycle - S[core + C_ANCHOR_CYCLE]) // f
+        S[core + C_US_CYCLE] = S[core + C_ANCHOR_CYCLE] + q * f
+        S[core + C_US_FS] = S[core + C_ANCHOR_FS] + q * FS_PER_US
+        r = cycle - S[core + C_US_CYCLE]
+    return S[core + C_US_FS] + r * FS_PER_US // f
 
 
 @njit

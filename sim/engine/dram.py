@@ -10,18 +10,22 @@ from sim.engine.layout import (
     B_REFRESH,
     B_ROW,
     B_SIZE,
-    BUS_SLOTS,
+    BUS_MASK,
+    D_BANK_SHIFT,
     D_BANKS,
     D_BURST,
+    D_CHANNEL_SHIFT,
     D_CHANNEL_STRIDE,
     D_CHANNELS,
     D_CL,
     D_CONTROLLER,
     D_LINES_PER_ROW,
+    D_PERIOD,
     D_RAS,
     D_RCD,
     D_REFI,
     D_RFC,
+    D_ROW_SHIFT,
     D_RP,
     D_RTP,
     D_RTW,
@@ -46,6 +50,23 @@ from sim.engine.layout import (
 
 
 @njit
+def refresh_period(S, d, t):
+    """Start of the refresh period that ``t`` lies in (times come nearly in order)."""
+    start = S[d + D_PERIOD]
+    since = t - start
+    if since < 0 or since >= S[d + D_REFI]:
+        start = t // S[d + D_REFI] * S[d + D_REFI]
+        S[d + D_PERIOD] = start
+    return start
+
+
+@njit
+def split(value, divisor, shift):
+    """``value // divisor``; by a shift where the divisor is a power of two."""
+    return value >> shift if shift >= 0 else value // divisor
+
+
+@njit
 def burst(S, d, channel, ready):
     """Take the first free burst slot at or after ``ready``; returns the slot's start.
 
@@ -58,31 +79,31 @@ def burst(S, d, channel, ready):
     bus = channel + K_BUS
     while True:
         start = slot * length
-        phase = start % refi
+        phase = start - refresh_period(S, d, start)
         if phase < rfc:  # inside a refresh: to the first slot behind it
             slot = (start - phase + rfc + length - 1) // length
         elif phase + length > refi:
             slot += 1
-        elif S[bus + slot % BUS_SLOTS] == slot:
+        elif S[bus + (slot & BUS_MASK)] == slot:
             slot += 1
         else:
-            S[bus + slot % BUS_SLOTS] = slot
+            S[bus + (slot & BUS_MASK)] = slot
             return start
 
 
 @njit
 def bank_access(S, d, channel, line, t, write):
     """Activate, read or write one line from ``t`` on; returns the end of its burst."""
-    rest = line // S[d + D_CHANNELS] // S[d + D_LINES_PER_ROW]
+    rest = split(line, S[d + D_CHANNELS], S[d + D_CHANNEL_SHIFT])
+    rest = split(rest, S[d + D_LINES_PER_ROW], S[d + D_ROW_SHIFT])
     banks = S[d + D_BANKS]
-    row = rest // banks
-    bank = channel + K_BANKS + ((rest + row) % banks) * B_SIZE
-    refi = S[d + D_REFI]
-    epoch = t // refi
-    if t - epoch * refi < S[d + D_RFC]:
-        t = epoch * refi + S[d + D_RFC]
-    if S[bank + B_REFRESH] != epoch:  # every refresh closes all rows
-        S[bank + B_REFRESH] = epoch
+    row = split(rest, banks, S[d + D_BANK_SHIFT])
+    index = rest + row
+    bank = channel + K_BANKS + (index - split(index, banks, S[d + D_BANK_SHIFT]) * banks) * B_SIZE
+    period = refresh_period(S, d, t)
+    t = max(t, period + S[d + D_RFC])
+    if S[bank + B_REFRESH] != period:  # every refresh closes all rows
+        S[bank + B_REFRESH] = period
         S[bank + B_ROW] = -1
     opened = S[bank + B_ROW]
     if opened == row:
@@ -115,7 +136,9 @@ def bank_access(S, d, channel, line, t, write):
 @njit
 def channel_of(S, d, line):
     """Offset of the state of the channel that holds ``line``: lines go round the channels."""
-    return S[H_DRAM_STATE] + (line % S[d + D_CHANNELS]) * S[d + D_CHANNEL_STRIDE]
+    channels = S[d + D_CHANNELS]
+    index = line - split(line, channels, S[d + D_CHANNEL_SHIFT]) * channels
+    return S[H_DRAM_STATE] + index * S[d + D_CHANNEL_STRIDE]
 
 
 @njit

@@ -418,7 +418,7 @@ def run_tile(S, P, T, M, core, ip, kind):
 
 
 @njit
-def dispatch_one(S, P, T, M, core, pc, ip, slot):
+def dispatch_one(S, P, T, M, core, pc, ip, slot, t):
     """Execute the next instruction and put it into the window; returns the slot behind it."""
     width = S[H_WIDTH]
     kind = P[ip + P_KIND]
@@ -429,7 +429,7 @@ def dispatch_one(S, P, T, M, core, pc, ip, slot):
     S[core + C_TAIL] = seq + 1
     uops = S[core + N_UOPS]
     behind = slot + uops
-    when = (behind - 1) // width
+    when = t if behind <= (t + 1) * width else (behind - 1) // width
     e = entry(S, core, seq)
     S[e + E_SEQ] = seq
     S[e + E_PC] = pc
@@ -558,7 +558,7 @@ def dispatch(S, P, T, M, core, t):
                 break
             S[core + C_REDIRECT] = -1
         if slot >= end:
-            S[core + C_DISPATCH_NEXT] = slot // width
+            S[core + C_DISPATCH_NEXT] = t + 1 if slot < end + width else slot // width
             break
         pc = S[core + C_PC]
         if pc < 0 or pc >= S[core + C_PROGRAM_WORDS]:
@@ -590,7 +590,7 @@ def dispatch(S, P, T, M, core, t):
         if S[H_INSTRUCTIONS] >= S[H_INSTRUCTION_LIMIT]:
             return fault(S, RUNAWAY, S[H_INSTRUCTION_LIMIT])
         S[H_INSTRUCTIONS] += 1
-        slot = dispatch_one(S, P, T, M, core, pc, ip, slot)
+        slot = dispatch_one(S, P, T, M, core, pc, ip, slot, t)
         S[core + N_PC] = -1
     S[core + C_DISPATCH_SLOT] = slot
     return NO_FAULT

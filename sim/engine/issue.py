@@ -9,7 +9,7 @@ from sim.engine.jit import njit
 from sim.engine.layout import (
     C_IO_HEAD,
     C_IO_TAIL,
-    C_IO_WAKE,
+    C_ISSUE_WAKE,
     C_LOAD_CURRENT,
     C_LOAD_NEXT,
     C_REDIRECT,
@@ -35,11 +35,9 @@ from sim.engine.layout import (
     E_PENDING,
     E_READY,
     E_SEQ,
-    E_SIZE,
     E_SLOTS,
     E_SQ,
     E_UNIT,
-    H_ENTRIES,
     H_IN_ORDER,
     H_LOAD_UNIT,
     H_MISPREDICT,
@@ -47,6 +45,7 @@ from sim.engine.layout import (
     INF,
     KIND_LOAD,
     MEMORY_NODE,
+    NODE_BITS,
     NODES,
     U_COUNT,
     U_FREE,
@@ -68,10 +67,8 @@ def unit_of(core, u):
 @njit
 def attention_at(S, core, e, ready):
     """Make sure the queue of entry ``e`` is looked at in cycle ``ready``."""
-    if S[H_IN_ORDER]:
-        if ready < S[core + C_IO_WAKE]:
-            S[core + C_IO_WAKE] = ready
-        return
+    if ready < S[core + C_ISSUE_WAKE]:
+        S[core + C_ISSUE_WAKE] = ready
     unit = unit_of(core, S[e + E_UNIT])
     if ready < S[unit + U_WAKE]:
         S[unit + U_WAKE] = ready
@@ -89,8 +86,7 @@ def depend(S, core, producer, e, node):
         return
     S[e + E_PENDING] += 1
     S[e + E_NODES + node] = S[producer + E_CONSUMERS]
-    slot = (e - core - S[H_ENTRIES]) // E_SIZE
-    S[producer + E_CONSUMERS] = slot * NODES + node
+    S[producer + E_CONSUMERS] = e * NODES + node
 
 
 @njit
@@ -100,9 +96,8 @@ def complete(S, core, e, when, accumulate):
     S[e + E_ACC_READY] = accumulate
     n = S[e + E_CONSUMERS]
     while n >= 0:
-        slot = n // NODES
-        node = n - slot * NODES
-        c = core + S[H_ENTRIES] + slot * E_SIZE
+        c = n >> NODE_BITS
+        node = n & (NODES - 1)
         n = S[c + E_NODES + node]
         ready = when
         if node == S[c + E_ACC_NODE] and S[e + E_ACC_NODE] >= 0:
@@ -165,7 +160,8 @@ def begin(S, core, unit, e, t, horizon):
         return
     slots = S[e + E_SLOTS]
     S[unit + U_FREE] = first + slots
-    last = (first + max(slots, 1) - 1) // pipes
+    behind = first + slots
+    last = t if behind <= (t + 1) * pipes else (behind - 1) // pipes
     # a cracked matmul adds E_CHAIN products to every element, one after another
     chained = t + S[e + E_CHAIN] * S[e + E_LATENCY]
     when = max(last + S[e + E_LATENCY], chained)
@@ -179,11 +175,8 @@ def go_on_loading(S, core, t, horizon):
     if run_load(S, core, e, t, quiet_until(S, core, e, t, horizon)):
         complete(S, core, e, S[e + E_COMPLETE], S[e + E_COMPLETE])
         unit = unit_of(core, S[e + E_UNIT])
-        free = S[unit + U_FREE] // S[unit + U_PIPES]
-        if S[H_IN_ORDER]:
-            S[core + C_IO_WAKE] = min(S[core + C_IO_WAKE], max(free, t))
-        elif S[unit + U_HEAD] >= 0:
-            S[unit + U_WAKE] = min(S[unit + U_WAKE], max(free, t))
+        if S[H_IN_ORDER] or S[unit + U_HEAD] >= 0:
+            attention_at(S, core, e, max(S[unit + U_FREE] // S[unit + U_PIPES], t))
 
 
 @njit
@@ -228,7 +221,6 @@ def issue_unit(S, core, u, t, horizon):
 @njit
 def issue_in_order(S, core, t, horizon):
     """Start instructions strictly in program order, as many as find slots in this cycle."""
-    S[core + C_IO_WAKE] = INF
     while True:
         e = S[core + C_IO_HEAD]
         if e < 0 or S[e + E_PENDING] > 0:
@@ -245,7 +237,7 @@ def issue_in_order(S, core, t, horizon):
                     return
                 wake = S[e + E_READY]
         if wake > t:
-            S[core + C_IO_WAKE] = min(S[core + C_IO_WAKE], wake)
+            S[core + C_ISSUE_WAKE] = min(S[core + C_ISSUE_WAKE], wake)
             return
         S[core + C_IO_HEAD] = S[e + E_NEXT]
         if S[e + E_NEXT] < 0:
@@ -258,13 +250,19 @@ def issue(S, core, t, horizon):
     """The issue phase of cycle ``t``."""
     if S[core + C_LOAD_CURRENT] >= 0 and S[core + C_LOAD_NEXT] <= t:
         go_on_loading(S, core, t, horizon)
-    if S[H_IN_ORDER]:
-        if S[core + C_IO_WAKE] <= t:
-            issue_in_order(S, core, t, horizon)
+    if S[core + C_ISSUE_WAKE] > t:
         return
+    S[core + C_ISSUE_WAKE] = INF
+    if S[H_IN_ORDER]:
+        issue_in_order(S, core, t, horizon)
+        return
+    wake = INF
     for u in range(S[H_UNITS]):
-        if S[unit_of(core, u) + U_WAKE] <= t:
+        unit = unit_of(core, u)
+        if S[unit + U_WAKE] <= t:
             issue_unit(S, core, u, t, horizon)
+        wake = min(wake, S[unit + U_WAKE])
+    S[core + C_ISSUE_WAKE] = min(S[core + C_ISSUE_WAKE], wake)
 
 
 @njit

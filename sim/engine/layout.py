@@ -116,7 +116,7 @@ MAX_UNITS = 8
     C_SI_TAIL,
     C_IO_HEAD,  # in-order issue list
     C_IO_TAIL,
-    C_IO_WAKE,
+    C_ISSUE_WAKE,  # next cycle in which a unit has to be looked at
     C_RAS_TOP,
     C_F_MHZ,
     C_ANCHOR_CYCLE,
@@ -127,6 +127,8 @@ MAX_UNITS = 8
     C_FORWARDS,
     C_WAIT_SIGNAL,  # signal waited for, -1: none
     C_WAIT_COUNT,
+    C_US_CYCLE,  # the microsecond last looked at: first cycle and start
+    C_US_FS,
     C_PROGRAM,  # offset of the core's program in P
     C_PROGRAM_WORDS,
     # the next instruction, decoded: its shapes and costs
@@ -142,8 +144,8 @@ MAX_UNITS = 8
     N_MEMORY_ROWS,
     N_ROW_BYTES,
     N_PIECES,
-) = range(56)
-C_X = 56  # 32 scalar registers
+) = range(58)
+C_X = 64  # 32 scalar registers
 C_RENAME = C_X + 32  # producer sequence number of x0-x31, t0-t63
 C_SHAPE = C_RENAME + 96  # per tile: rows, cols, type (0 none, 1 f32, 2 bf16 operand), B-copy valid
 C_UNITS = C_SHAPE + 64 * 4
@@ -189,7 +191,8 @@ U_PIPES, U_QUEUE, U_BYTES, U_FREE, U_HEAD, U_TAIL, U_COUNT, U_WAKE = range(8)
     E_ISSUE,
 ) = range(30)
 E_NODES = 30  # six words: successors of this entry's nodes in producers' consumer lists
-NODES = 6
+NODE_BITS = 3
+NODES = 1 << NODE_BITS  # a list element is entry * NODES + node
 MEMORY_NODE = 5  # the node that waits for an older store
 E_SIZE = 36
 
@@ -213,7 +216,8 @@ I_SIZE = 4
     L_DEGREE,
     L_DISTANCE,
     L_SET_MASK,  # sets - 1 if a power of two, else -1
-) = range(11)
+    L_WIDTH_SHIFT,  # log2 of the bandwidth if a power of two, else -1
+) = range(12)
 L_SIZE = 16
 PREFETCH_NONE, PREFETCH_NEXT_LINE, PREFETCH_STRIDE = range(3)
 
@@ -264,8 +268,12 @@ TAG_IN_FLIGHT = 4
     D_BURST,
     D_WRITE_BATCH,
     D_CHANNEL_STRIDE,
-) = range(17)
-D_SIZE = 20
+    D_CHANNEL_SHIFT,  # log2 of the count if a power of two, else -1; likewise the next two
+    D_ROW_SHIFT,
+    D_BANK_SHIFT,
+    D_PERIOD,  # start of the refresh period last looked at
+) = range(21)
+D_SIZE = 24
 # one channel's state
 (
     K_READS,
@@ -281,6 +289,7 @@ D_SIZE = 20
 WRITE_QUEUE = 64
 K_WRITE_QUEUE = 16  # waiting lines
 BUS_SLOTS = 4096
+BUS_MASK = BUS_SLOTS - 1
 K_BUS = K_WRITE_QUEUE + WRITE_QUEUE  # ring of burst slots taken
 K_BANKS = K_BUS + BUS_SLOTS
 B_ROW, B_COLUMN_FREE, B_PRECHARGE_FREE, B_REFRESH = range(4)

@@ -1,6 +1,6 @@
 """Loads: one access per row and line, as many per cycle as there are load pipes (rules L1-L5)."""
 
-from sim.engine.caches import LEVELS, l1_access
+from sim.engine.caches import LEVEL_BITS, LEVELS, l1_access
 from sim.engine.jit import njit
 from sim.engine.layout import (
     C_LOAD_BYTE,
@@ -65,10 +65,14 @@ def run_load(S, core, e, t, bound):
     byte = S[core + C_LOAD_BYTE]
     done = S[core + C_LOAD_DONE]
     level = S[e + E_LEVEL]
+    cycle = t
+    end = (t + 1) * pipes  # first slot of the next cycle
     slot = max(S[unit + U_FREE], t * pipes)
     hint = S[e + E_OP] == PREFETCH
     while row < rows:
-        cycle = slot // pipes
+        while slot >= end:
+            cycle += 1
+            end += pipes
         if cycle >= bound:
             S[unit + U_FREE] = slot
             S[core + C_LOAD_ROW] = row
@@ -88,14 +92,16 @@ def run_load(S, core, e, t, bound):
             if hint:
                 served = (cycle + 1) * LEVELS  # a prefetch waits for nothing
             elif served < 0:
-                slot = -served * pipes  # no MSHR: the pipes wait for the next fill
+                cycle = -served  # no MSHR: the pipes wait for the next fill
+                slot = cycle * pipes
+                end = slot + pipes
                 continue
-            arrival = served // LEVELS
+            arrival = served >> LEVEL_BITS
             if arrival >= done:
                 level = X_L1 + (served & (LEVELS - 1))
         if arrival > done:
             done = arrival
-        slot += (stop - start + width - 1) // width
+        slot += 1 if stop - start <= width else (stop - start + width - 1) // width
         byte += stop - start
         if byte >= row_bytes:
             byte = 0

@@ -98,6 +98,11 @@ def power_above(value: int) -> int:
     return 1 << max(value - 1, 1).bit_length()
 
 
+def shift_of(value: int) -> int:
+    """log2 of a power of two, -1 for any other number."""
+    return value.bit_length() - 1 if value & (value - 1) == 0 else -1
+
+
 def fs(ns: float) -> int:
     """Nanoseconds to femtoseconds."""
     return round(ns * FS_PER_NS)
@@ -139,7 +144,7 @@ def put_cache(S: I64, cfg: int, cache: Cache | None, shared_fs: int | None) -> N
     sets = cache.sets
     S[cfg + at.L_PRESENT] = 1
     S[cfg + at.L_SETS] = sets
-    S[cfg + at.L_SET_MASK] = sets - 1 if sets & (sets - 1) == 0 else -1
+    S[cfg + at.L_SET_MASK] = sets - 1 if shift_of(sets) >= 0 else -1
     S[cfg + at.L_WAYS] = cache.ways
     S[cfg + at.L_MSHRS] = cache.mshrs
     S[cfg + at.L_PREFETCH] = PREFETCHERS[cache.prefetch]
@@ -150,6 +155,7 @@ def put_cache(S: I64, cfg: int, cache: Cache | None, shared_fs: int | None) -> N
         S[cfg + at.L_HIT] = cache.hit_cycles
         S[cfg + at.L_FILL] = cache.fill_cycles
         S[cfg + at.L_BANDWIDTH] = width
+        S[cfg + at.L_WIDTH_SHIFT] = shift_of(width)
     else:
         S[cfg + at.L_HIT] = cache.hit_cycles * shared_fs
         S[cfg + at.L_FILL] = cache.fill_cycles * shared_fs
@@ -179,6 +185,9 @@ def put_dram(S: I64, machine: Machine, cfg: int) -> int:
     S[cfg + at.D_LINES_PER_ROW] = d.row_bytes // machine.l1.line
     S[cfg + at.D_BURST] = fs(machine.l1.line / d.gigabytes_per_second)
     S[cfg + at.D_WRITE_BATCH] = d.write_batch
+    S[cfg + at.D_CHANNEL_SHIFT] = shift_of(d.channels)
+    S[cfg + at.D_ROW_SHIFT] = shift_of(d.row_bytes // machine.l1.line)
+    S[cfg + at.D_BANK_SHIFT] = shift_of(d.banks)
     words = (at.K_BANKS + d.banks * at.B_SIZE + 7) // 8 * 8
     S[cfg + at.D_CHANNEL_STRIDE] = words
     return words
@@ -343,7 +352,7 @@ def put_core(block: I64, machine: Machine, level1: int, level2: int, predictor: 
         at.C_RETIRE_NEXT,
         at.C_SB_NEXT,
         at.C_LOAD_NEXT,
-        at.C_IO_WAKE,
+        at.C_ISSUE_WAKE,
         at.C_NEXT,
     ):
         block[word] = at.INF

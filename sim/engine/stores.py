@@ -4,7 +4,7 @@ An entry holds bytes [lo, hi) of one line.  Positions only grow: drained < reque
 allocated.  Entries leave in order, one per cycle, each after it has its line.
 """
 
-from sim.engine.caches import LEVELS, l1_access
+from sim.engine.caches import LEVEL_BITS, l1_access
 from sim.engine.jit import njit
 from sim.engine.layout import (
     C_FORWARDS,
@@ -200,7 +200,7 @@ def drain(S, core, t):
     if served < 0:
         S[core + C_SB_NEXT] = -served
         return
-    done = max(served // LEVELS, S[core + C_SQ_LAST_DRAIN] + 1)
+    done = max(served >> LEVEL_BITS, S[core + C_SQ_LAST_DRAIN] + 1)
     S[q + Q_DRAIN] = done
     S[core + C_SQ_LAST_DRAIN] = done
     S[core + C_SQ_REQUEST] = request + 1

@@ -80,7 +80,7 @@ def retire(S, core, t):
         if S[e + E_RETIRE] < 0:
             slot = max(S[core + C_RETIRE_SLOT], t * width) + S[e + E_UOPS]
             S[core + C_RETIRE_SLOT] = slot
-            S[e + E_RETIRE] = (slot - 1) // width
+            S[e + E_RETIRE] = t if slot <= (t + 1) * width else (slot - 1) // width
         if S[e + E_RETIRE] > t:
             S[core + C_RETIRE_NEXT] = S[e + E_RETIRE]
             break
