@@ -34,7 +34,7 @@ def figures(machine: Machine) -> Figures:
             kind: flops_per_cycle(machine, kind) for kind in machine.core.matmul_types
         },
         dram_gigabytes_per_second=dram.channels * dram.gigabytes_per_second,
-        dram_usable=1 - dram.trfc_ns / dram.trefi_ns,
+        dram_usable=1 - dram.trfc_ns / dram.trefi_ns if dram.trefi_ns else 1.0,
     )
 
 
@@ -67,3 +67,23 @@ def flops_per_cycle(machine: Machine, dtype: str) -> float:
     n = min(target.rows, target.f32_cols)
     cycles = core.most_slots(row) * row.occupancy / core.units[row.unit].pipes
     return 2 * target.rows * n * k / cycles
+
+
+def full_tile_latency(machine: Machine, cls: str, dtype: str) -> int:
+    """Cycles from the start of an instruction to its result, on full tiles; loads hit L1."""
+    core = machine.core
+    row = core.op(cls, dtype)
+    if row is None:  # `region`, or a matmul type that this machine lacks
+        return 0
+    unit = core.units[row.unit]
+    if cls in ("load", "store"):
+        tiles = core.tiles
+        slots = tiles.rows * -(-tiles.row_bytes // (unit.bytes or tiles.row_bytes))
+    else:
+        slots = core.most_slots(row) * row.occupancy
+    latency = machine.l1.hit_cycles if cls == "load" else row.latency
+    last = (slots - 1) // unit.pipes + latency
+    if cls == "matmul" and row.slot == "vector":
+        # Cracked into multiply-adds, of which each element needs one after another.
+        return max(last, core.tiles.row_bytes // 4 * latency)
+    return last

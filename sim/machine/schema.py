@@ -355,10 +355,10 @@ class Dram(Section):
 
     @model_validator(mode="after")
     def _refresh(self) -> Self:
-        if self.trfc_ns >= self.trefi_ns:
+        if self.trefi_ns and self.trfc_ns >= self.trefi_ns:
             raise ValueError(
                 f"trfc_ns: a refresh of {self.trfc_ns:g} ns every trefi_ns = {self.trefi_ns:g} ns "
-                "leaves no time for accesses; trfc_ns = 0 switches refresh off"
+                "leaves no time for accesses; trefi_ns = 0 switches refresh off"
             )
         return self
 

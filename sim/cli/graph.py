@@ -1,0 +1,185 @@
+"""``tickformer graph``: the operators of a model, or the dataflow of a stretch of assembler."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from isa.errors import UserError
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+    from isa.program import Program
+    from workloads.config import ModelConfig
+
+FORMATS = ("text", "dot", "graphml")
+
+
+def graph(
+    source: Annotated[
+        str, typer.Argument(metavar="WORKLOAD|FILE.s", help="A workload, or assembler text.")
+    ],
+    form: Annotated[str, typer.Option("--format", help="text, dot or graphml.")] = "text",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write here instead of stdout.")
+    ] = None,
+    layers: Annotated[
+        int, typer.Option("--layers", min=0, help="Of a model, only so many layers; 0: all.")
+    ] = 0,
+    start: Annotated[
+        str, typer.Option("--from", help="Of assembler text: label or pc where it begins.")
+    ] = "",
+    stop: Annotated[
+        str, typer.Option("--to", help="Label or pc where it ends; default: the next branch.")
+    ] = "",
+    machine: Annotated[
+        str, typer.Option("--machine", help="Machine whose latencies make the critical path.")
+    ] = "teach",
+) -> None:
+    """Show a dataflow graph: of a model's tensor operators, or of instructions.
+
+    Instructions come with the critical path, for full tiles that are in L1.
+
+    \b
+    Examples:
+      tickformer graph toy-llama --layers 1
+      tickformer graph gpt2 --layers 1 --format dot | dot -Tsvg > gpt2.svg
+      tickformer graph kernel.s --from loop --machine sapphire-rapids
+    """
+    from sim.cli.output import STDOUT, check_writable, write_text
+
+    if form not in FORMATS:
+        raise UserError(f"--format {form}: use {', '.join(FORMATS)}")
+    if output is not None:
+        check_writable(output)
+    if source.endswith((".s", ".asm")):
+        text = _of_assembler(Path(source), start, stop, machine, form)
+    else:
+        text = _of_model(source, layers, form)
+    write_text(output or STDOUT, text)
+
+
+# --- models ------------------------------------------------------------------------------------
+
+
+def _config(source: str) -> ModelConfig:
+    """The shape of a workload; a catalogue model's weights are not needed for it."""
+    from workloads.catalogue import entries
+    from workloads.open import open_workload
+
+    known = entries()
+    return known[source].config if source in known else open_workload(source).config
+
+
+def _of_model(source: str, layers: int, form: str) -> str:
+    import dataclasses
+
+    from workloads.graph import build_graph
+
+    config = _config(source)
+    if layers:
+        config = dataclasses.replace(config, layers=min(layers, config.layers))
+    operators = build_graph(config)
+    if form == "text":
+        lines = [f"{config.name}: {len(operators)} operators, {config.parameters():,} weights"]
+        for name, node in operators.nodes(data=True):
+            weights = ", ".join(node["weights"].values())
+            inputs = ", ".join(node["inputs"])
+            lines.append(
+                f"{name:24s} {node['op']:12s} <- {inputs}" + (f"  [{weights}]" * bool(weights))
+            )
+        return "\n".join(lines) + "\n"
+    labels = {name: f"{name}\\n{node['op']}" for name, node in operators.nodes(data=True)}
+    edges = {
+        (a, b): " x ".join(str(length) for length in data["shape"])
+        for a, b, data in operators.edges(data=True)
+    }
+    return _drawn(operators, config.name, labels, edges, set(), form)
+
+
+# --- assembler ---------------------------------------------------------------------------------
+
+
+def _place(program: Program, text: str) -> int:
+    """A pc from a number or a label."""
+    return int(text) if text.isdecimal() else program.entry(text)
+
+
+def _stretch(program: Program, start: str, stop: str) -> tuple[int, int]:
+    """First and last-plus-one pc; by default up to the first branch or halt."""
+    begin = _place(program, start) if start else 0
+    if stop:
+        return begin, _place(program, stop)
+    for pc in range(begin, len(program)):
+        instr = program.instruction(pc)
+        if instr.row.cls == "branch" or instr.mnemonic == "halt":
+            return begin, pc + 1
+    return begin, len(program)
+
+
+def _of_assembler(file: Path, start: str, stop: str, machine: str, form: str) -> str:
+    from isa.assembler import assemble_file
+    from isa.dataflow import critical_path, dataflow_graph
+    from sim.machine import load_machine
+    from sim.machine.figures import full_tile_latency
+
+    program = assemble_file(file).program
+    described = load_machine(machine)
+    dataflow = dataflow_graph(program, *_stretch(program, start, stop))
+    path = critical_path(
+        dataflow, lambda instr: full_tile_latency(described, instr.row.cls, instr.row.dtype)
+    )
+    if form == "text":
+        lines = []
+        for pc, node in dataflow.nodes(data=True):
+            mark = "*" if pc in path.pcs else " "
+            reads = [
+                f"{', '.join(data['registers'])} of {producer}"
+                for producer, _, data in dataflow.in_edges(pc, data=True)
+            ]
+            lines.append(f"{mark} {pc:5d}  {node['text']:40s} {'; '.join(reads)}".rstrip())
+        lines.append(
+            f"critical path (*): {path.cycles} cycles on {described.name}, "
+            "full tiles, all loads hit L1"
+        )
+        return "\n".join(lines) + "\n"
+    labels = {pc: f"{pc}: {node['text']}" for pc, node in dataflow.nodes(data=True)}
+    edges = {(a, b): ", ".join(data["registers"]) for a, b, data in dataflow.edges(data=True)}
+    return _drawn(dataflow, program.name, labels, edges, set(path.pcs), form)
+
+
+# --- drawing -----------------------------------------------------------------------------------
+
+
+def _drawn(
+    source: nx.DiGraph,
+    name: str,
+    labels: dict[Any, str],
+    edges: dict[tuple[Any, Any], str],
+    marked: set[Any],
+    form: str,
+) -> str:
+    """DOT or GraphML text; ``marked`` nodes stand out."""
+    if form == "dot":
+        lines = [f"digraph {_quoted(name)} {{", "  node [shape=box, fontname=monospace];"]
+        for node, label in labels.items():
+            style = ", style=bold, color=red" if node in marked else ""
+            lines.append(f"  {_quoted(str(node))} [label={_quoted(label)}{style}];")
+        for (a, b), label in edges.items():
+            lines.append(f"  {_quoted(str(a))} -> {_quoted(str(b))} [label={_quoted(label)}];")
+        return "\n".join([*lines, "}"]) + "\n"
+    import networkx as nx
+
+    plain = nx.DiGraph(name=name)
+    for node in source:
+        plain.add_node(node, label=labels[node].replace("\\n", " "), critical=node in marked)
+    for (a, b), label in edges.items():
+        plain.add_edge(a, b, label=label)
+    return "\n".join(nx.generate_graphml(plain)) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', r"\"") + '"'

@@ -1,0 +1,146 @@
+"""``tickformer machines``: the presets, or one machine in full with its derived figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isa.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from sim.machine import Machine
+
+
+def machines(
+    action: Annotated[str, typer.Argument(help="list, or show.")] = "list",
+    name: Annotated[str, typer.Argument(help="For show: a preset or a .toml file.")] = "",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key, as in core.rob=64."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """List the machines, or show one: what it is made of and what it promises.
+
+    \b
+    Examples:
+      tickformer machines
+      tickformer machines show teach
+      tickformer machines show sapphire-rapids --set core.rob=224 --set l2.size=1MiB
+      tickformer machines show mine.toml --json
+    """
+    if action == "list":
+        _list(json)
+    elif action == "show" and name:
+        _show(name, overrides or [], json)
+    elif action == "show":
+        raise UserError("machines show needs a name: tickformer machines show teach")
+    else:
+        raise UserError(f"machines {action}: use list, or show NAME")
+
+
+def _list(as_json: bool) -> None:
+    from sim.cli.console import stdout_console, table
+    from sim.cli.output import STDOUT, write_text
+    from sim.machine import load_machine, presets
+    from sim.machine.units import format_clock
+
+    loaded = [load_machine(name) for name in presets()]
+    if as_json:
+        from json import dumps
+
+        summary = [{"name": m.name, "description": m.description} for m in loaded]
+        write_text(STDOUT, dumps(summary, indent=2) + "\n")
+        return
+    rows = [[m.name, format_clock(m.clock), m.core.kind, m.description] for m in loaded]
+    columns = ["machine", "clock", "core", "description"]
+    stdout_console().print(table("", columns, rows, left=columns))
+
+
+def _show(name: str, overrides: list[str], as_json: bool) -> None:
+    from sim.cli.console import stdout_console
+    from sim.cli.output import STDOUT, write_text
+    from sim.machine import load_machine
+    from sim.machine.units import format_clock
+
+    machine = load_machine(name, overrides)
+    if as_json:
+        from json import dumps
+
+        write_text(STDOUT, dumps(machine.resolved(), indent=2) + "\n")
+        return
+    console = stdout_console()
+    core, tiles = machine.core, machine.core.tiles
+    console.print(f"{machine.name}: {machine.description}")
+    console.print(
+        f"{core.kind} at {format_clock(machine.clock)}, {core.width} wide, window {core.rob}, "
+        f"queues {core.load_queue} loads and {core.store_queue} stores; "
+        f"{tiles.count} tiles of {tiles.rows} x {tiles.row_bytes} B"
+    )
+    for made in (_units(machine), _operations(machine), _memory(machine), _figures(machine)):
+        console.print(made)
+
+
+def _units(machine: Machine) -> RenderableType:
+    from sim.cli.console import table
+
+    rows = [
+        [name, str(unit.pipes), str(unit.queue), str(unit.bytes or "")]
+        for name, unit in machine.core.units.items()
+    ]
+    return table("Units", ["unit", "pipes", "queue", "bytes a pipe"], rows)
+
+
+def _operations(machine: Machine) -> RenderableType:
+    from sim.cli.console import table
+
+    rows = []
+    for op in machine.core.ops:
+        accumulate = "" if op.accumulate_latency is None else str(op.accumulate_latency)
+        rows.append(
+            [op.key, op.unit, op.slot, str(op.uops), str(op.occupancy), str(op.latency), accumulate]
+        )
+    columns = ["class", "unit", "slot", "uops", "occupancy", "latency", "accumulate"]
+    title = "Operations (cycles; loads: 0, the caches add theirs)"
+    return table(title, columns, rows, left=("unit", "slot"))
+
+
+def _memory(machine: Machine) -> RenderableType:
+    from sim.cli.console import table
+    from sim.machine.units import format_size
+
+    rows = []
+    for name, cache in zip(("L1", "L2", "L3"), machine.levels, strict=False):
+        rows.append(
+            [
+                name,
+                format_size(cache.size),
+                *(str(n) for n in (cache.ways, cache.sets, cache.hit_cycles, cache.mshrs)),
+                cache.prefetch,
+            ]
+        )
+    return table(
+        "Caches", ["level", "size", "ways", "sets", "adds cycles", "mshrs", "prefetch"], rows
+    )
+
+
+def _figures(machine: Machine) -> RenderableType:
+    from sim.cli.console import table
+    from sim.machine.figures import figures
+
+    promised = figures(machine)
+    cycle_ns = 1000 / machine.clock
+    rows = [
+        [f"load-to-use {level}", f"{ns:.2f} ns", f"{ns / cycle_ns:.0f} cycles"]
+        for level, ns in promised.load_to_use_ns.items()
+    ]
+    for dtype, flops in promised.flops_per_cycle.items():
+        rate = flops * machine.clock / 1000
+        rows.append([f"matmul {dtype}", f"{rate:.1f} GFLOP/s", f"{flops:g} flops a cycle"])
+    usable = promised.dram_gigabytes_per_second * promised.dram_usable
+    pins = f"{promised.dram_gigabytes_per_second:.1f} GB/s"
+    rows.append(["DRAM pins", pins, f"{usable:.1f} GB/s beside refresh"])
+    return table("What this promises, for one core", ["figure", "value", "per core clock"], rows)

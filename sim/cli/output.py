@@ -1,0 +1,78 @@
+"""Writing results: whole files or none, checked before a long run begins."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from isa.errors import UserError
+
+STDOUT = "-"
+
+
+def check_writable(target: str | Path) -> None:
+    """Make sure that ``target`` can be written (``-`` is stdout), without touching it.
+
+    Raises:
+        UserError: its folder is missing or cannot be written to, or it is a folder itself.
+    """
+    if str(target) == STDOUT:
+        return
+    path = Path(target)
+    folder = path.parent
+    if path.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder; name a file in it")
+    if not folder.is_dir():
+        raise UserError(f"cannot write {path}: there is no folder {folder}; make it first")
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{path.name}-"):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    if path.exists() and not os.access(path, os.W_OK):
+        raise UserError(f"cannot write {path}: it is write-protected")
+
+
+@contextlib.contextmanager
+def atomic_writer(path: Path, *, binary: bool = False) -> Iterator[IO]:
+    """A file that appears under ``path`` when the block ends without an error.
+
+    Raises:
+        UserError: it cannot be written; what stood there before stays.
+    """
+    partial: str | None = None
+    try:
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        mode, encoding = ("wb", None) if binary else ("w", "utf-8")
+        with open(handle, mode, encoding=encoding) as file:
+            yield file
+        os.chmod(partial, 0o666 & ~_umask())
+        os.replace(partial, path)
+        partial = None
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if partial is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(partial)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(target: str | Path, text: str) -> None:
+    """Write text to a file, whole or not at all, or to stdout for ``-``."""
+    if str(target) == STDOUT:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    with atomic_writer(Path(target)) as file:
+        file.write(text)

@@ -1,0 +1,284 @@
+"""``tickformer run-asm``: a hand-written kernel on a machine, its values and its cycles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from isa.errors import SimulationFault, UserError, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.console import RenderableType
+
+    from isa.assembler import Assembled
+    from isa.memory import Tensor
+    from sim.engine import Cpu
+    from sim.result import Account
+
+START = "main"
+
+
+def run_asm(
+    file: Annotated[Path, typer.Argument(help="Assembler text with .tensor directives.")],
+    machine: Annotated[str, typer.Option("--machine", help="Preset or .toml file.")] = "teach",
+    clock: Annotated[str, typer.Option("--clock", help="As 3.0GHz; default: the machine's.")] = "",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As core.rob=64.")
+    ] = None,
+    tensor: Annotated[
+        list[str] | None,
+        typer.Option("--tensor", metavar="NAME=FILE.npy", help="Fill a tensor before the run."),
+    ] = None,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option("--expect", metavar="NAME=FILE.npy", help="Compare a tensor afterwards."),
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", help="Largest absolute difference that passes.")
+    ] = 1e-4,
+    out: Annotated[
+        list[str] | None,
+        typer.Option("--out", metavar="NAME=FILE.npy", help="Write a tensor afterwards."),
+    ] = None,
+    entry: Annotated[
+        str, typer.Option("--entry", help="Label to start at; default: main, or the beginning.")
+    ] = "",
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, help="Stop a runaway loop after so many instructions.")
+    ] = 1_000_000_000,
+    log: Annotated[
+        int, typer.Option("--log", min=0, help="Show the cycles of the first N instructions.")
+    ] = 0,
+    json: Annotated[
+        str, typer.Option("--json", metavar="FILE|-", help="Write the account as JSON.")
+    ] = "",
+) -> None:
+    """Assemble a kernel, run it on a machine, and say what it computed and how long it took.
+
+    \b
+    Examples:
+      tickformer run-asm kernel.s
+      tickformer run-asm kernel.s --machine sapphire-rapids --set core.rob=64
+      tickformer run-asm kernel.s --tensor a=a.npy --tensor b=b.npy --expect c=c.npy
+      tickformer run-asm kernel.s --log 20
+    """
+    from isa.assembler import assemble_file
+    from sim.cli.output import STDOUT, check_writable, write_text
+    from sim.machine import load_machine
+    from sim.result import to_json
+
+    changes = [*(overrides or []), *([f"clock={clock}"] if clock else [])]
+    described = load_machine(machine, changes)
+    assembled = assemble_file(file)
+    inputs = _pairs(assembled, "--tensor", tensor)
+    expected = {name: _load(path) for name, path in _pairs(assembled, "--expect", expect).items()}
+    outputs = _pairs(assembled, "--out", out)
+    for target in outputs.values():
+        check_writable(target)
+    if json:
+        check_writable(json)
+    for name, values in expected.items():
+        _check_shape("--expect", assembled.memory[name], values)
+
+    cpu = _prepare(assembled, described, inputs, log)
+    account = _execute(cpu, entry or START, limit)
+    for name, path in outputs.items():
+        _save(path, _values(cpu, name))
+    differences = {name: _difference(cpu, name, wanted) for name, wanted in expected.items()}
+    if json:
+        report = account.to_dict() | {"machine": described.resolved(), "differences": differences}
+        write_text(json, to_json(report))
+    if json != STDOUT:
+        _print(cpu, assembled, account, differences)
+    _judge(cpu, expected, differences, tolerance)
+
+
+def _pairs(assembled: Assembled, option: str, given: list[str] | None) -> dict[str, Path]:
+    """``NAME=FILE`` options as a dict; every name must be a declared tensor."""
+    pairs: dict[str, Path] = {}
+    names = [tensor.name for tensor in assembled.memory.tensors]
+    for text in given or []:
+        name, equals, path = text.partition("=")
+        if not equals or not name or not path:
+            raise UserError(f"{option} {text}: write it as NAME=FILE.npy")
+        if name not in names:
+            raise UserError(
+                f"{option} {text}: the program declares no tensor {name!r}."
+                f"{did_you_mean(name, names)} Tensors: {', '.join(names) or 'none'}"
+            )
+        pairs[name] = Path(path)
+    return pairs
+
+
+def _load(path: Path) -> NDArray[np.float32]:
+    import numpy as np
+
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        return np.asarray(loaded, dtype=np.float32)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, TypeError, EOFError) as error:
+        raise UserError(f"{path} is no .npy file of numbers: {error}") from error
+
+
+def _check_shape(option: str, tensor: Tensor, values: NDArray[np.float32]) -> None:
+    if values.shape != tensor.shape:
+        raise UserError(
+            f"{option} {tensor.name}: the file holds {_by(values.shape)}, but the program declares "
+            f"{tensor.name} as {_by(tensor.shape)}"
+        )
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(length) for length in shape) or "a single number"
+
+
+def _prepare(assembled: Assembled, machine: Any, inputs: dict[str, Path], log: int) -> Cpu:
+    """A CPU with the program and its tensors' first contents."""
+    import dataclasses
+
+    from isa.functions import bf16_bits
+    from sim.engine import Cpu
+
+    program = assembled.program
+    if START not in program.labels:
+        program = dataclasses.replace(program, labels={**program.labels, START: 0})
+    regions = 1 + max(program.regions, default=0)
+    for instr in program.decoded():
+        if instr.mnemonic == "region":
+            regions = max(regions, 1 + instr.operands[0])
+    cpu = Cpu(machine, [program], assembled.memory, values=True, regions=regions, log=log)
+    assert cpu.mem is not None
+    assembled.write_tensors(cpu.mem)
+    for name, path in inputs.items():
+        values = _load(path)
+        tensor = assembled.memory[name]
+        _check_shape("--tensor", tensor, values)
+        cpu.tensor(name)[...] = bf16_bits(values) if tensor.dtype == "bf16" else values
+    return cpu
+
+
+def _execute(cpu: Cpu, entry: str, limit: int) -> Account:
+    from sim.cli.console import progress
+    from sim.ledger import Ledger
+    from sim.result import Region
+
+    names = cpu.programs[0].regions
+    count = cpu.account().shape[0]
+    labels = {number: names.get(number, f"region {number}") for number in range(1, count)}
+    regions = [Region("other", "other")]
+    regions += [Region(labels[number], labels[number]) for number in range(1, count)]
+    ledger = Ledger(cpu, regions)
+    cpu.start(entry)
+    with progress() as shown:
+        cpu.run(
+            instruction_limit=limit,
+            progress=lambda: shown.update(f"simulating: cycle {cpu.cycles:,}"),
+        )
+    ledger.close_step("program", 0, 0)
+    return ledger.account()
+
+
+def _values(cpu: Cpu, name: str) -> NDArray[np.float32]:
+    from isa.functions import from_bf16
+
+    stored = cpu.tensor(name)
+    return from_bf16(stored) if cpu.memory[name].dtype == "bf16" else stored
+
+
+def _save(path: Path, values: NDArray[np.float32]) -> None:
+    import numpy as np
+
+    from sim.cli.output import atomic_writer
+
+    with atomic_writer(path, binary=True) as file:
+        np.save(file, values)
+
+
+def _difference(cpu: Cpu, name: str, wanted: NDArray[np.float32]) -> float:
+    """Largest absolute difference; infinite where only one of the two is no number."""
+    import numpy as np
+
+    found = _values(cpu, name)
+    with np.errstate(invalid="ignore"):
+        gaps = np.abs(found - wanted)
+    same = (found == wanted) | (np.isnan(found) & np.isnan(wanted))
+    return float(np.where(same, 0.0, np.where(np.isnan(gaps), np.inf, gaps)).max())
+
+
+def _judge(
+    cpu: Cpu,
+    expected: dict[str, NDArray[np.float32]],
+    differences: dict[str, float],
+    tolerance: float,
+) -> None:
+    """Raise `SimulationFault` for the first tensor that differs by more than the tolerance."""
+    import numpy as np
+
+    for name, difference in differences.items():
+        if difference <= tolerance:
+            continue
+        found, wanted = _values(cpu, name), expected[name]
+        gaps = np.where(np.isnan(found - wanted), np.inf, np.abs(found - wanted))
+        wrong = int((gaps > tolerance).sum())
+        at = tuple(int(i) for i in np.unravel_index(int(gaps.argmax()), gaps.shape))
+        raise SimulationFault(
+            f"{name} is not as expected: {wrong} of {gaps.size} elements differ by more than "
+            f"{tolerance:g}; the largest difference, {difference:g}, is at {list(at)}: "
+            f"computed {float(found[at]):g}, expected {float(wanted[at]):g}"
+        )
+
+
+def _print(cpu: Cpu, assembled: Assembled, account: Account, differences: dict[str, float]) -> None:
+    from sim.cli.console import stdout_console
+    from sim.cli.tables import account_tables, summary
+
+    console = stdout_console()
+    console.print(summary(account))
+    console.print(_tensors(cpu, assembled, differences))
+    if cpu.log().size:
+        console.print(_log(cpu))
+    for made in account_tables(account):
+        console.print(made)
+
+
+def _tensors(cpu: Cpu, assembled: Assembled, differences: dict[str, float]) -> RenderableType:
+    from sim.cli.console import table
+
+    rows = []
+    for tensor in assembled.memory.tensors:
+        values = _values(cpu, tensor.name)
+        difference = differences.get(tensor.name)
+        rows.append(
+            [
+                tensor.name,
+                f"{tensor.dtype} {_by(tensor.shape)}",
+                f"{tensor.address:#x}",
+                " ".join(f"{value:.4g}" for value in values.ravel()[:4]),
+                f"{values.sum(dtype=float):.6g}",
+                "" if difference is None else f"{difference:.3g}",
+            ]
+        )
+    columns = ["tensor", "type", "address", "first values", "sum", "max difference"]
+    return table("Tensors", columns, rows, left=("type",))
+
+
+def _log(cpu: Cpu) -> RenderableType:
+    from isa.disassembler import format_instruction
+    from sim.cli.console import table
+    from sim.engine import LOG_FIELDS
+
+    program = cpu.programs[0]
+    rows = []
+    for row in cpu.log():
+        times = dict(zip(LOG_FIELDS, row, strict=True))
+        text = format_instruction(program.instruction(int(times["pc"])))
+        cycles = [str(times[name]) for name in ("dispatch", "issue", "complete", "retire")]
+        rows.append([f"{times['pc']:5d}  {text}", *cycles])
+    columns = ["pc    instruction", "dispatch", "issue", "complete", "retire"]
+    return table("Instructions, by cycle", columns, rows)

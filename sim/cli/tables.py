@@ -1,0 +1,120 @@
+"""The account of a run as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sim.cli.console import percent, si, table
+from sim.result import Account, Step
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+STEPS_SHOWN = 6
+
+
+def account_tables(account: Account) -> Iterator[RenderableType]:
+    """Steps, kinds of operators, causes, memory."""
+    if account.steps and account.steps[0].kind != "program":
+        yield steps_table(account)
+    if len(account.kinds) > 1:
+        yield kinds_table(account)
+    yield causes_table(account)
+    yield caches_table(account)
+    yield dram_table(account)
+
+
+def steps_table(account: Account) -> RenderableType:
+    """A row per step; a long generation shows its first and last steps."""
+    steps = list(enumerate(account.steps))
+    rows = []
+    for number, step in steps:
+        if len(steps) > STEPS_SHOWN + 1 and STEPS_SHOWN // 2 < number < len(steps) - 3:
+            if number == STEPS_SHOWN // 2 + 1:
+                rows.append(["..."])
+            continue
+        rows.append(_step_row(number, step))
+    columns = ["step", "tokens in", "context", "cycles", "simulated", "tokens/s"]
+    return table("Steps", columns, rows)
+
+
+def _step_row(number: int, step: Step) -> list[str]:
+    mark = " (partial)" if step.partial else ""
+    rate = si(step.tokens / step.seconds) if step.seconds else ""
+    return [
+        f"{number} {step.kind}{mark}",
+        str(step.tokens),
+        str(step.context),
+        f"{step.cycles:,}",
+        f"{si(step.seconds)}s" if step.seconds >= 1 else f"{1e3 * step.seconds:.3g} ms",
+        rate,
+    ]
+
+
+def kinds_table(account: Account) -> RenderableType:
+    """Where the cycles went, by kind of operator."""
+    rows = [
+        [
+            kind,
+            f"{work.cycles:,.0f}",
+            percent(work.cycles, account.cycles),
+            si(work.instructions),
+            si(work.flops),
+            f"{work.flops / work.cycles:.1f}" if work.cycles else "",
+            f"{si(work.dram_bytes)}B",
+        ]
+        for kind, work in account.kinds.items()
+    ]
+    columns = ["operator", "cycles", "share", "instructions", "flops", "flops/cycle", "DRAM"]
+    return table("Where the cycles went, by operator", columns, rows)
+
+
+def causes_table(account: Account) -> RenderableType:
+    """Why the cycles were spent: every dispatch slot has one cause."""
+    total = sum(account.causes.values())
+    rows = [
+        [cause, f"{cycles:,.0f}", percent(cycles, total)]
+        for cause, cycles in account.causes.items()
+        if cycles
+    ]
+    return table(
+        "Why, by what the oldest instruction waited for", ["cause", "cycles", "share"], rows
+    )
+
+
+def caches_table(account: Account) -> RenderableType:
+    """Counters of every cache level."""
+    rows = [
+        [
+            level,
+            f"{count['accesses']:,}",
+            f"{count['misses']:,}",
+            percent(count["hits"], count["accesses"]),
+            f"{count['writebacks']:,}",
+            f"{count['prefetches']:,}",
+            percent(count["prefetch_useful"], count["prefetches"]),
+        ]
+        for level, count in account.caches.items()
+    ]
+    columns = ["cache", "accesses", "misses", "hit rate", "writebacks", "prefetches", "used"]
+    return table("Caches", columns, rows)
+
+
+def dram_table(account: Account) -> RenderableType:
+    """DRAM's lines and what they amount to."""
+    dram = account.dram
+    lines = dram["reads"] + dram["writes"]
+    total_bytes = sum(work.dram_bytes for work in account.kinds.values())
+    rate = f"{total_bytes / account.seconds / 1e9:.2f} GB/s" if account.seconds else ""
+    row = [f"{dram['reads']:,}", f"{dram['writes']:,}", percent(dram["row_hits"], lines), rate]
+    return table("DRAM", ["lines read", "lines written", "row hits", "rate"], [row])
+
+
+def summary(account: Account) -> str:
+    """One line: cycles, time, instructions per cycle."""
+    ipc = account.instructions / account.cycles if account.cycles else 0.0
+    return (
+        f"{account.cycles:,} cycles, {1e3 * account.seconds:.6g} ms simulated, "
+        f"{account.instructions:,} instructions ({ipc:.2f} a cycle), {si(account.flops)}flop"
+    )

@@ -1,0 +1,204 @@
+"""What a run gives back: the values it computed and the account of its cycles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+
+class Region(NamedTuple):
+    """An operator that instructions belong to; its number is its place in the run's list."""
+
+    name: str
+    kind: str
+    layer: int | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run of the program: the prefill of a prompt or the decoding of one token.
+
+    Attributes:
+        kind: ``prefill``, ``decode`` or ``program`` (hand-written assembler).
+        tokens: tokens that went in, over all sequences.
+        context: tokens of the longest sequence after the step.
+        cycles, seconds: simulated.
+        partial: the step was interrupted.
+    """
+
+    kind: str
+    tokens: int
+    context: int
+    cycles: int
+    seconds: float
+    instructions: int
+    partial: bool = False
+
+
+@dataclass(frozen=True)
+class Work:
+    """What was done for one operator, kind of operator or whole run.
+
+    Attributes:
+        cycles: dispatch slots charged, divided by the slots of a cycle; sums over operators are
+            the cycles of the run.
+        dram_bytes: read from and written to DRAM.
+        causes: cycles by cause, where they are not zero.
+    """
+
+    cycles: float
+    instructions: int
+    flops: int
+    dram_bytes: int
+    causes: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """The work for one operator in one step (``step`` counts from 0)."""
+
+    name: str
+    kind: str
+    layer: int | None
+    step: int
+    work: Work
+
+    def to_dict(self) -> dict[str, Any]:
+        """Flat values for JSON, without the causes."""
+        values = {"name": self.name, "kind": self.kind, "layer": self.layer, "step": self.step}
+        return values | _flat(self.work)
+
+
+@dataclass
+class Account:
+    """Where the cycles went.
+
+    Attributes:
+        operators: per step and operator, those that did anything.
+        kinds: per kind of operator, over all steps, most cycles first.
+        causes: cycles of the whole run by cause, all of them.
+        caches, dram, core: counters.
+    """
+
+    cycles: int
+    seconds: float
+    instructions: int
+    flops: int
+    steps: list[Step]
+    operators: list[Operator]
+    kinds: dict[str, Work]
+    causes: dict[str, float]
+    caches: dict[str, dict[str, int]]
+    dram: dict[str, int]
+    core: dict[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "cycles": self.cycles,
+            "seconds": self.seconds,
+            "instructions": self.instructions,
+            "flops": self.flops,
+            "steps": [asdict(step) for step in self.steps],
+            "operators": [operator.to_dict() for operator in self.operators],
+            "kinds": [
+                {"kind": kind} | _flat(work) | {"causes": _rounded(work.causes)}
+                for kind, work in self.kinds.items()
+            ],
+            "causes": _rounded(self.causes),
+            "caches": self.caches,
+            "dram": self.dram,
+            "core": self.core,
+        }
+
+
+@dataclass
+class Result:
+    """One simulated generation.
+
+    Attributes:
+        machine: the whole description that was simulated.
+        prompt_ids, tokens, text: what went in, the generated ids, and their text ("" where the
+            model has no tokenizer). The first sequence of a batch; ``batch_tokens`` has all.
+        logits_top5: per generated token the five best (id, logit) pairs; empty with values off.
+        account: where the simulated cycles went.
+        host_seconds: how long the simulation took on this computer.
+        partial: the run was interrupted; the account covers what was simulated.
+    """
+
+    workload: str
+    origin: str
+    machine: dict[str, Any]
+    dtype: str
+    attention: str
+    values: bool
+    prompt_ids: list[int]
+    tokens: list[int]
+    text: str
+    logits_top5: list[list[tuple[int, float]]]
+    account: Account
+    host_seconds: float
+    partial: bool = False
+    batch_tokens: list[list[int]] = field(default_factory=list)
+
+    @property
+    def cycles(self) -> int:
+        """Simulated cycles."""
+        return self.account.cycles
+
+    @property
+    def seconds(self) -> float:
+        """Simulated seconds."""
+        return self.account.seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        """One plain object with everything, as ``--json`` writes it."""
+        values: dict[str, Any] = {
+            "workload": self.workload,
+            "origin": self.origin,
+            "machine": self.machine,
+            "dtype": self.dtype,
+            "attention": self.attention,
+            "values": self.values,
+            "partial": self.partial,
+            "prompt_ids": self.prompt_ids,
+            "tokens": self.tokens,
+            "text": self.text,
+            "logits_top5": [[list(pair) for pair in step] for step in self.logits_top5],
+        }
+        if len(self.batch_tokens) > 1:
+            values["batch_tokens"] = self.batch_tokens
+        return values | self.account.to_dict() | {"host_seconds": round(self.host_seconds, 3)}
+
+    def to_json(self) -> str:
+        """:meth:`to_dict` as JSON text."""
+        return to_json(self.to_dict())
+
+
+def to_json(values: Mapping[str, Any]) -> str:
+    """JSON text: one line per key, so that it can be read and compared."""
+    lines = [f"  {json.dumps(key)}: {_compact(value)}" for key, value in values.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _compact(value: Any) -> str:
+    """JSON with a line per element of a list of objects."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        rows = ",\n".join(f"    {json.dumps(row, ensure_ascii=False)}" for row in value)
+        return f"[\n{rows}\n  ]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _rounded(causes: Mapping[str, float]) -> dict[str, float]:
+    return {cause: round(cycles, 3) for cause, cycles in causes.items()}
+
+
+def _flat(work: Work) -> dict[str, Any]:
+    return {
+        "cycles": round(work.cycles, 3),
+        "instructions": work.instructions,
+        "flops": work.flops,
+        "dram_bytes": work.dram_bytes,
+    }
