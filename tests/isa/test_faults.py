@@ -42,6 +42,8 @@ CASES = [
      "bytes 0x103fc..0x1040b run 12 bytes past tensor 'a' at 0x10000..0x103ff"),
     ("st x3, 8(x0)\n gather.f32 t0, (x1), x2, (x0), x4, x3",
      "bytes 0x10000..0x1043f run 64 bytes past tensor 'a' at 0x10000..0x103ff"),
+    ("li x1, b + 2\n li x2, 32\n load.bf16 t0, (x1), x2, x4, x3",
+     "bytes 0x11002..0x11081 run 2 bytes past tensor 'b' at 0x11000..0x1107f"),
     ("addi x1, x1, 1024\n prefetch (x1)",
      "bytes 0x10400..0x10400 are in no tensor; the nearest is 'a' at 0x10000..0x103ff"),
     # Alignment
@@ -156,6 +158,13 @@ def test_an_access_where_there_is_no_tensor_at_all() -> None:
     assert message(Fault.OUTSIDE_TENSOR, (0x10, 0x1F), MemoryMap()) == (
         "bytes 0x10..0x1f are in no tensor, for there is none"
     )
+
+
+def test_the_instruction_limit_is_exact(run_asm: Run) -> None:
+    three = "main: li x1, 1\n li x2, 2\n halt"
+    assert run_asm(three, limit=3).instructions == 3
+    with pytest.raises(SimulationFault, match="the limit of 2 instructions was reached"):
+        run_asm(three, limit=2)
 
 
 def test_the_widest_legal_access_is_no_fault(run_asm: Run) -> None:

@@ -120,6 +120,24 @@ def test_a_word_without_an_instruction_is_rejected() -> None:
         decode(0)
 
 
+def test_text_of_a_program_by_hand() -> None:
+    """Own labels are kept, other targets get numbers, distances out of the program stay."""
+    instrs = [
+        Instr("region", (4,)),
+        Instr("blt", (1, 2, 3)),
+        Instr("ld", (5, -8, 1)),
+        Instr("j", (-2,)),
+        Instr("beq", (1, 0, 1)),
+        Instr("j", (100,)),
+        Instr("j", (1,)),
+    ]
+    program = Program(encode_all(instrs), {"main": 0, "L0": 1}, {4: "scale"})
+    assert disassemble(program) == (
+        "main:\n    .region 4 scale\nL0:\n    blt x1, x2, L1\n    ld x5, -8(x1)\n    j L0\n"
+        "L1:\n    beq x1, x0, L2\nL2:\n    j +100\n    j L3\nL3:\n"
+    )
+
+
 def test_layout_of_words_by_hand() -> None:
     assert encode(Instr("load.f32", (1, 2, 3, 4, 5))) == (
         0x30 | 1 << 8 | 2 << 14 | 3 << 19 | 4 << 24 | 5 << 29
