@@ -75,6 +75,33 @@ def attention_at(S, core, e, ready):
 
 
 @njit
+def insert_ready(S, core, e):
+    """Put an entry that waits for no other into its unit's list, which is in program order."""
+    unit = unit_of(core, S[e + E_UNIT])
+    tail = S[unit + U_TAIL]
+    seq = S[e + E_SEQ]
+    if tail < 0:
+        S[unit + U_HEAD] = e
+        S[unit + U_TAIL] = e
+        S[e + E_NEXT] = -1
+    elif S[tail + E_SEQ] < seq:
+        S[tail + E_NEXT] = e
+        S[unit + U_TAIL] = e
+        S[e + E_NEXT] = -1
+    else:
+        previous = -1
+        after = S[unit + U_HEAD]
+        while S[after + E_SEQ] < seq:
+            previous = after
+            after = S[after + E_NEXT]
+        S[e + E_NEXT] = after
+        if previous < 0:
+            S[unit + U_HEAD] = e
+        else:
+            S[previous + E_NEXT] = e
+
+
+@njit
 def depend(S, core, producer, e, node):
     """Entry ``e`` needs a result of ``producer``: now known, or told later through ``node``."""
     known = S[producer + E_COMPLETE]
@@ -106,6 +133,8 @@ def complete(S, core, e, when, accumulate):
             S[c + E_READY] = ready
         S[c + E_PENDING] -= 1
         if S[c + E_PENDING] == 0:
+            if S[H_IN_ORDER] == 0:
+                insert_ready(S, core, c)
             attention_at(S, core, c, S[c + E_READY])
     S[e + E_CONSUMERS] = -1
     if S[e + E_SEQ] == S[core + C_HEAD]:
@@ -180,6 +209,19 @@ def go_on_loading(S, core, t, horizon):
 
 
 @njit
+def remove(S, unit, previous, e):
+    """Take an entry out of its unit's list; returns its successor."""
+    after = S[e + E_NEXT]
+    if previous >= 0:
+        S[previous + E_NEXT] = after
+    else:
+        S[unit + U_HEAD] = after
+    if after < 0:
+        S[unit + U_TAIL] = previous
+    return after
+
+
+@njit
 def issue_unit(S, core, u, t, horizon):
     """Start what is ready on one unit, oldest first; notes when to look again."""
     unit = unit_of(core, u)
@@ -190,30 +232,24 @@ def issue_unit(S, core, u, t, horizon):
     previous = -1
     e = S[unit + U_HEAD]
     while e >= 0:
-        after = S[e + E_NEXT]
-        if S[e + E_PENDING] == 0:
-            if S[e + E_READY] > t:
-                wake = min(wake, S[e + E_READY])
-            elif u == S[H_LOAD_UNIT] and S[core + C_LOAD_CURRENT] >= 0:
+        if S[e + E_READY] <= t:
+            if u == S[H_LOAD_UNIT] and S[core + C_LOAD_CURRENT] >= 0:
                 break  # go_on_loading looks again
-            elif S[unit + U_FREE] >= end:
+            if S[unit + U_FREE] >= end:
                 wake = min(wake, S[unit + U_FREE] // pipes)
                 break
-            elif S[e + E_OVERLAP] and held_back(S, core, e, t):
-                if S[e + E_PENDING] == 0:
-                    wake = min(wake, S[e + E_READY])
-            else:
-                if previous >= 0:
-                    S[previous + E_NEXT] = after
-                else:
-                    S[unit + U_HEAD] = after
-                if after < 0:
-                    S[unit + U_TAIL] = previous
+            if S[e + E_OVERLAP] == 0 or not held_back(S, core, e, t):
+                remove(S, unit, previous, e)
                 begin(S, core, unit, e, t, horizon)
-                e = after
+                # it may have put others, ready later, into this very list
+                e = S[previous + E_NEXT] if previous >= 0 else S[unit + U_HEAD]
                 continue
+            if S[e + E_PENDING] > 0:  # it waits for a store and comes back then
+                e = remove(S, unit, previous, e)
+                continue
+        wake = min(wake, S[e + E_READY])
         previous = e
-        e = after
+        e = S[e + E_NEXT]
     if wake < S[unit + U_WAKE]:
         S[unit + U_WAKE] = wake
 
@@ -269,19 +305,14 @@ def issue(S, core, t, horizon):
 def enqueue(S, core, e):
     """Put a dispatched entry into its queue."""
     S[e + E_NEXT] = -1
-    unit = unit_of(core, S[e + E_UNIT])
-    S[unit + U_COUNT] += 1
+    S[unit_of(core, S[e + E_UNIT]) + U_COUNT] += 1
     if S[H_IN_ORDER]:
         if S[core + C_IO_HEAD] < 0:
             S[core + C_IO_HEAD] = e
         else:
             S[S[core + C_IO_TAIL] + E_NEXT] = e
         S[core + C_IO_TAIL] = e
-    else:
-        if S[unit + U_HEAD] < 0:
-            S[unit + U_HEAD] = e
-        else:
-            S[S[unit + U_TAIL] + E_NEXT] = e
-        S[unit + U_TAIL] = e
+    elif S[e + E_PENDING] == 0:
+        insert_ready(S, core, e)
     if S[e + E_PENDING] == 0:
         attention_at(S, core, e, S[e + E_READY])
