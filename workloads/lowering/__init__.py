@@ -1,0 +1,120 @@
+"""Lowering: from a model's dataflow graph to a program of the tile CPU, in small passes.
+
+Read in this order: `operators` (fusing), `values` (how activations are stored), `packing`,
+`control`, `placement`, `emit`, then `lowered` (what the host does) and `image` (the cached
+weights). The kernels are in `workloads.kernels`.
+"""
+
+from __future__ import annotations
+
+from isa.errors import UserError
+from isa.target import Target
+from workloads.graph import build_graph
+from workloads.kernels.attention_units import AttentionShape
+from workloads.kernels.kv_append import CacheShape
+from workloads.kernels.tiling import choose_tiling
+from workloads.lowering.control import layout_control
+from workloads.lowering.emit import Emitter, RegionInfo, regions_of
+from workloads.lowering.lowered import Lowered
+from workloads.lowering.operators import fuse_activations, fuse_residuals, operators_of
+from workloads.lowering.placement import (
+    place_activations,
+    place_caches,
+    place_constants,
+    place_scratch,
+    place_weights,
+)
+from workloads.lowering.values import stored_values
+from workloads.weights.source import WeightSource
+
+__all__ = ["Lowered", "RegionInfo", "lower"]
+
+PROMPT_ROWS = 512  # of a prefill, unless more are asked for
+# Arg-max keeps indices in f32.
+LARGEST_VOCABULARY = 2**24
+
+
+def lower(
+    source: WeightSource,
+    target: Target,
+    *,
+    batch: int = 1,
+    context: int | None = None,
+    prompt_rows_max: int | None = None,
+    dtype: str = "f32",
+    attention: str = "online",
+    values: bool = True,
+) -> Lowered:
+    """Lower a model to programs for `target`.
+
+    Args:
+        batch: sequences that run together, at least 1.
+        context: positions the caches have room for, per sequence; default the model's.
+        prompt_rows_max: prompt tokens of all sequences in one prefill; default 512, or the
+            whole context of every sequence where that is less.
+        dtype: `f32` or `bf16`: how weights, activations and caches are stored.
+        attention: `online` or `naive`.
+        values: whether memory will be filled; no weights are read here either way, and without
+            values never.
+
+    The program depends on the model, the target, the batch, the dtype and the kind of attention;
+    `context` and `prompt_rows_max` change addresses in it, not its length.
+
+    Raises:
+        UserError: an option that cannot be, or a target without the tiles or types it takes.
+    """
+    config = source.config
+    context = config.context if context is None else context
+    if prompt_rows_max is None:
+        prompt_rows_max = min(PROMPT_ROWS, context) * batch
+    _check(batch, context, prompt_rows_max, config.context, config.vocab, attention)
+    tiling = choose_tiling(target, dtype)
+    operators = fuse_residuals(fuse_activations(operators_of(build_graph(config))))
+    stored = stored_values(operators, tiling)
+    control = layout_control(tiling, batch, prompt_rows_max)
+    cache = CacheShape(
+        config.kv_heads, tiling.whole_blocks(config.head_dim), -(-context // tiling.n_cols)
+    )
+    shapes = [
+        AttentionShape(space, config.heads, config.head_dim, cache)
+        for space in (control.prompt, control.step)
+    ]
+    placement = place_weights(operators, stored, config, tiling)
+    place_constants(placement, config, tiling, context, batch)
+    place_caches(placement, config, cache, tiling, batch)
+    place_activations(placement, operators, stored, control, tiling)
+    place_scratch(placement, shapes, control, config.vocab, tiling, attention)
+    placement.memory.control_bytes = control.control_bytes
+    emitter = Emitter(operators, stored, placement, control, tiling, cache, attention)
+    return Lowered(
+        programs=[emitter.program(config.name, target)],
+        memory=placement.memory,
+        control=control,
+        regions=regions_of(operators),
+        config=config,
+        target=target,
+        tiling=tiling,
+        placement=placement,
+        source=source,
+        batch=batch,
+        context=context,
+        prompt_rows_max=prompt_rows_max,
+        attention=attention,
+        values=values,
+    )
+
+
+def _check(
+    batch: int, context: int, prompt_rows_max: int, longest: int, vocab: int, attention: str
+) -> None:
+    if batch < 1:
+        raise UserError(f"a batch of {batch} sequences; it needs at least 1")
+    if not 1 <= context <= longest:
+        raise UserError(f"a context of {context} tokens; this model allows 1 to {longest}")
+    if prompt_rows_max < 1:
+        raise UserError(f"prompts of {prompt_rows_max} tokens; they need at least 1")
+    if attention not in ("online", "naive"):
+        raise UserError(f"unknown kind of attention {attention!r}; use online or naive")
+    if vocab > LARGEST_VOCABULARY:
+        raise UserError(f"a vocabulary of {vocab} tokens; at most {LARGEST_VOCABULARY} can be told "
+                        "apart in f32")  # fmt: skip
