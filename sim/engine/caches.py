@@ -62,6 +62,7 @@ from sim.engine.layout import (
     X_L2,
     X_L3,
 )
+from sim.engine.sets import find, to_front
 
 # Arrival times carry the level that served them: time * LEVELS + (level - X_L1).
 LEVELS = 4
@@ -74,23 +75,6 @@ def set_of(S, cfg, state, line):
     mask = S[cfg + L_SET_MASK]
     index = line & mask if mask >= 0 else line % S[cfg + L_SETS]
     return state + V_TAGS + index * S[cfg + L_WAYS]
-
-
-@njit
-def find(S, tags, ways, line):
-    """Recency position of ``line`` in its set, -1: not there."""
-    for i in range(ways):
-        if S[tags + i] >> TAG_SHIFT == line:
-            return i
-    return -1
-
-
-@njit
-def to_front(S, tags, position, word):
-    """Make ``word`` the most recently used; those before ``position`` move back by one."""
-    for i in range(position, 0, -1):
-        S[tags + i] = S[tags + i - 1]
-    S[tags] = word
 
 
 @njit
@@ -364,7 +348,7 @@ def train(S, cfg, state, pc, line, fresh):
     """
     if S[cfg + L_PREFETCH] == PREFETCH_NEXT_LINE:
         return 1 if fresh else 0
-    e = state + V_STRIDES + 4 * ((pc & (STRIDE_ENTRIES - 1)))
+    e = state + V_STRIDES + 4 * (pc & (STRIDE_ENTRIES - 1))
     if S[e] != pc:
         S[e] = pc
         S[e + 1] = line

@@ -82,9 +82,7 @@ def burst(S, d, channel, ready):
         phase = start - refresh_period(S, d, start)
         if phase < rfc:  # inside a refresh: to the first slot behind it
             slot = (start - phase + rfc + length - 1) // length
-        elif phase + length > refi:
-            slot += 1
-        elif S[bus + (slot & BUS_MASK)] == slot:
+        elif phase + length > refi or S[bus + (slot & BUS_MASK)] == slot:
             slot += 1
         else:
             S[bus + (slot & BUS_MASK)] = slot

@@ -7,6 +7,7 @@ who wait for it may start.
 
 from sim.engine.jit import njit
 from sim.engine.layout import (
+    C_HEAD,
     C_IO_HEAD,
     C_IO_TAIL,
     C_ISSUE_WAKE,
@@ -18,7 +19,6 @@ from sim.engine.layout import (
     C_SB_NEXT,
     C_SQ_REQUEST,
     C_SQ_RETIRED,
-    C_HEAD,
     C_UNITS,
     E_ACC_LATENCY,
     E_ACC_NODE,

@@ -142,6 +142,12 @@ config.reload_config()  # for a program that had imported numba before us
 JIT_DISABLED: bool = bool(config.DISABLE_JIT)
 BOUNDS_CHECKED: bool = bool(config.BOUNDSCHECK)
 
+# Whether compiled code has vector registers of 512 bits (NUMBA_CPU_FEATURES can take them away).
+_features = config.CPU_FEATURES
+if _features is None:
+    _features = llvmlite.binding.get_host_cpu_features().flatten()
+WIDE_REGISTERS: bool = "+avx512f" in _features.split(",")
+
 _FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False}
 
 

@@ -1,5 +1,6 @@
 """Loads: one access per row and line, as many per cycle as there are load pipes (rules L1-L5)."""
 
+from isa.table import OP
 from sim.engine.caches import LEVEL_BITS, LEVELS, l1_access
 from sim.engine.jit import njit
 from sim.engine.layout import (
@@ -28,7 +29,6 @@ from sim.engine.layout import (
     X_L1,
 )
 from sim.engine.stores import forward, row_address
-from isa.table import OP
 
 PREFETCH = OP["prefetch"]
 

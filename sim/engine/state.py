@@ -134,7 +134,7 @@ class Built:
 
 def cache_words(cache: Cache) -> int:
     """State words of a cache level."""
-    return at.V_TAGS + cache.sets * cache.ways
+    return at.V_TAGS + cache.sets * cache.ways + 8  # sets are read eight words at a time
 
 
 def put_cache(S: I64, cfg: int, cache: Cache | None, shared_fs: int | None) -> None:
@@ -337,7 +337,12 @@ def build(
         rows = decode_program(program)
         block[at.C_PROGRAM] = offset
         block[at.C_PROGRAM_WORDS] = len(program)
-        top = int(max((r[at.P_A] for r in rows.reshape(-1, at.P_SIZE) if r[at.P_KIND] == at.KIND_REGION), default=0))
+        top = int(
+            max(
+                (r[at.P_A] for r in rows.reshape(-1, at.P_SIZE) if r[at.P_KIND] == at.KIND_REGION),
+                default=0,
+            )
+        )
         if top >= S[at.H_REGIONS]:
             raise UserError(f"program {program.name!r} names operator {top}; only {regions} exist")
         P.append(rows)

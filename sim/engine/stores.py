@@ -23,7 +23,6 @@ from sim.engine.layout import (
     E_ROWS,
     E_SI,
     E_SIZE,
-    E_SQ,
     E_STRIDE,
     H_ENTRIES,
     H_FORWARD,

@@ -17,7 +17,6 @@ from sim.engine.layout import (
     E_PC,
     E_PIECES,
     E_RETIRE,
-    E_SEQ,
     E_SIZE,
     E_UOPS,
     G_COMPLETE,

@@ -8,17 +8,11 @@ depend on the host.
 
 from typing import Any
 
-import llvmlite.binding
-
-from sim.engine.jit import inline
+from sim.engine.jit import WIDE_REGISTERS, inline
 from sim.engine.lanes import load, spread, store, transpose_16x16
 from sim.engine.values.slots import F32_STRIDE, TRANSPOSED
 
 Array = Any
-
-# Rows of C held in registers at once. Eight rows and a row of B need nine vector registers of 512
-# bits; with narrower ones (AVX: 16 of 256 bits) eight rows would be spilled.
-_EIGHT_ROWS = bool(llvmlite.binding.get_host_cpu_features().get("avx512f", False))
 
 
 @inline
@@ -86,6 +80,8 @@ def _one_row(T: Array, c: int, a: int, b: int, k: int) -> None:
 def matmul(T: Array, tc: int, ta: int, tb: int, rows: int, k: int, stride: int) -> None:
     """`rows` rows of C; `stride` is the row stride of A. B's transposed copy must be valid.
 
+    Eight rows at once and a row of B need nine vector registers of 512 bits; with narrower ones
+    (AVX has 16 of 256 bits) eight rows would be spilled, so it is four.
     The last block may run over rows C does not have: it is as quick as fewer rows, which would
     wait for each other's sums, and nobody sees them.
     """
@@ -96,7 +92,7 @@ def matmul(T: Array, tc: int, ta: int, tb: int, rows: int, k: int, stride: int) 
         if rows - row == 1:
             _one_row(T, c, a, b, k)
             row += 1
-        elif _EIGHT_ROWS and rows - row > 4:
+        elif WIDE_REGISTERS and rows - row > 4:
             _eight_rows(T, c, a, b, k, stride)
             row += 8
         else:

@@ -4,8 +4,10 @@ The storage is one float32 array; every tile register of every core has a slot o
 
     [0, TRANSPOSED)       the tile. f32 tiles have row stride F32_STRIDE, raw bf16 operands row
                           stride RAW_STRIDE, their values widened to f32.
-    [TRANSPOSED, SLOT)    the transposed copy (K x N, row stride F32_STRIDE) of a tile that served
+    [TRANSPOSED, +512)    the transposed copy (K x N, row stride F32_STRIDE) of a tile that served
                           as matmul's B; scratch while an instruction writes the slot.
+    the rest              is not used: with a power of two between slots, the rows that are used
+                          would crowd into a quarter of the host's cache sets.
 
 Rows are always 16 (or 32) elements long, also when a tile or the machine has fewer columns: kernels
 compute whole rows, and nobody ever sees the elements outside a tile's shape.
@@ -19,7 +21,7 @@ import numpy.typing as npt
 F32_STRIDE = 16
 RAW_STRIDE = 32
 TRANSPOSED = 512
-SLOT = 1024
+SLOT = 1024 + 256
 
 _ALIGNMENT = 64
 
