@@ -92,12 +92,12 @@ def progress() -> Iterator[Progress]:
         shown.clear()
 
 
-def si(value: float, digits: int = 3) -> str:
-    """A number for people: ``1.23 G``, ``45.6 k``, ``7``."""
+def si(value: float, unit: str = "") -> str:
+    """A number for people, with three digits: ``1.23 GB``, ``45.6 k``, ``7 B``."""
     for factor, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= factor:
-            return f"{value / factor:.{digits}g} {letter}"
-    return f"{value:.{digits}g}" if value != int(value) else f"{int(value)}"
+            return f"{value / factor:.3g} {letter}{unit}"
+    return f"{value:.3g} {unit}".rstrip()
 
 
 def percent(part: float, whole: float) -> str:

@@ -167,6 +167,7 @@ def _execute(cpu: Cpu, entry: str, limit: int) -> Account:
     from sim.cli.console import progress
     from sim.ledger import Ledger
     from sim.result import Region
+    from sim.warmup import announce_compilation
 
     names = cpu.programs[0].regions
     count = cpu.account().shape[0]
@@ -174,6 +175,7 @@ def _execute(cpu: Cpu, entry: str, limit: int) -> Account:
     regions = [Region("other", "other")]
     regions += [Region(labels[number], labels[number]) for number in range(1, count)]
     ledger = Ledger(cpu, regions)
+    announce_compilation()
     cpu.start(entry)
     with progress() as shown:
         cpu.run(

@@ -47,7 +47,7 @@ def _step_row(number: int, step: Step) -> list[str]:
         str(step.tokens),
         str(step.context),
         f"{step.cycles:,}",
-        f"{si(step.seconds)}s" if step.seconds >= 1 else f"{1e3 * step.seconds:.3g} ms",
+        f"{1e3 * step.seconds:.4g} ms",
         rate,
     ]
 
@@ -62,7 +62,7 @@ def kinds_table(account: Account) -> RenderableType:
             si(work.instructions),
             si(work.flops),
             f"{work.flops / work.cycles:.1f}" if work.cycles else "",
-            f"{si(work.dram_bytes)}B",
+            si(work.dram_bytes, "B"),
         ]
         for kind, work in account.kinds.items()
     ]
@@ -114,7 +114,8 @@ def dram_table(account: Account) -> RenderableType:
 def summary(account: Account) -> str:
     """One line: cycles, time, instructions per cycle."""
     ipc = account.instructions / account.cycles if account.cycles else 0.0
+    flops = si(account.flops, "flop")
     return (
         f"{account.cycles:,} cycles, {1e3 * account.seconds:.6g} ms simulated, "
-        f"{account.instructions:,} instructions ({ipc:.2f} a cycle), {si(account.flops)}flop"
+        f"{account.instructions:,} instructions ({ipc:.2f} a cycle), {flops}"
     )

@@ -48,5 +48,5 @@ def test_what_cannot_be_written_is_said_before(tmp_path):
 
 
 def test_a_folder_that_takes_no_files_is_said_before():
-    with pytest.raises(UserError, match="cannot write /proc/out.json"):
+    with pytest.raises(UserError, match="cannot write /proc/out"):
         check_writable("/proc/out.json")
