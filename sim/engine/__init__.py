@@ -1,8 +1,8 @@
 """The compiled engine: the machine of docs/timing.md in Numba.
 
-Read in this order: `layout` (where everything stands), `advance` (the loop and a core's cycle),
+Read in this order: `layout` (where everything stands), `advance` (the loop, a core's cycle),
 `frontend` and `decode` (dispatch), `issue`, `loads`, `stores`, `window`, `caches`, `dram`, then
-`values` (the arithmetic of tiles), `state` (how a machine becomes numbers), `cpu` (the Python side).
+`values` (the arithmetic of tiles), `state` (a machine as numbers), `cpu` (the Python side).
 """
 
 from sim.engine.cpu import ACCOUNT_COLUMNS, LOG_FIELDS, Cpu

@@ -1,8 +1,8 @@
-"""The compiled main loop: cores in order of time, cycles in order of phases (rules T1-T3, A1-A3)."""
+"""The compiled main loop: cores in order of time, phases in a cycle (rules T1-T3, A1-A3)."""
 
 from sim.engine.clock import cycle_to_fs, fs_to_cycle
 from sim.engine.decode import NO_FAULT
-from sim.engine.flat import flat
+from sim.engine.flat import Array, Flat, flat
 from sim.engine.frontend import charge, dispatch
 from sim.engine.issue import issue
 from sim.engine.jit import njit
@@ -54,7 +54,7 @@ from sim.engine.window import entry, retire
 
 
 @njit
-def charge_idle(S, core, t):
+def charge_idle(S: Flat, core: int, t: int) -> None:
     """Book the empty dispatch slots before cycle ``t``: nothing has changed since they began."""
     slot = S[core + C_DISPATCH_SLOT]
     empty = t * S[H_WIDTH] - slot
@@ -68,7 +68,7 @@ def charge_idle(S, core, t):
     elif block == BLOCK_WAIT:
         cause = X_WAIT
     elif S[core + C_HEAD] == S[core + C_TAIL]:
-        cause = X_STORE if block == BLOCK_FENCE or block == BLOCK_STORE else X_FRONT_END
+        cause = X_STORE if block in (BLOCK_FENCE, BLOCK_STORE) else X_FRONT_END
     else:
         e = entry(S, core, S[core + C_HEAD])
         region = S[e + E_REGION]
@@ -81,7 +81,7 @@ def charge_idle(S, core, t):
 
 
 @njit
-def step(S, P, T, M, core, t, horizon):
+def step(S: Flat, P: Flat, T: Flat, M: Flat, core: int, t: int, horizon: int) -> int:
     """One cycle of one core; returns a fault code and sets C_NEXT."""
     charge_idle(S, core, t)
     S[core + C_NOW] = t
@@ -105,7 +105,7 @@ def step(S, P, T, M, core, t, horizon):
 
 
 @njit
-def wake_waiting(S, fs):
+def wake_waiting(S: Flat, fs: int) -> None:
     """Cores whose awaited signal has come look at it in their first cycle from ``fs`` on."""
     for i in range(S[H_CORES]):
         core = S[H_CORE_BASE] + i * S[H_CORE_STRIDE]
@@ -116,7 +116,9 @@ def wake_waiting(S, fs):
 
 
 @njit
-def advance(state, programs, tiles, memory, until_fs, steps):
+def advance(
+    state: Array, programs: Array, tiles: Array, memory: Array, until_fs: int, steps: int
+) -> int:
     """Run all cores in order of time up to ``until_fs`` or for ``steps`` cycles worked on.
 
     The core with the earliest next event goes first (ties: the lower number), so shared levels see

@@ -7,6 +7,7 @@ a functional cache simulator, and time decides only when data arrive.
 
 from sim.engine.clock import cycle_to_fs, fs_to_cycle
 from sim.engine.dram import dram_read, dram_write
+from sim.engine.flat import Flat
 from sim.engine.jit import njit
 from sim.engine.layout import (
     A_COLUMNS,
@@ -70,7 +71,7 @@ LEVEL_BITS = 2
 
 
 @njit
-def set_of(S, cfg, state, line):
+def set_of(S: Flat, cfg: int, state: int, line: int) -> int:
     """Offset of the first tag word of the line's set."""
     mask = S[cfg + L_SET_MASK]
     index = line & mask if mask >= 0 else line % S[cfg + L_SETS]
@@ -78,7 +79,7 @@ def set_of(S, cfg, state, line):
 
 
 @njit
-def mshr_held(S, state, t):
+def mshr_held(S: Flat, state: int, t: int) -> int:
     """How many MSHRs are held at ``t``: those whose fill lies behind it."""
     head = S[state + V_MSHR_HEAD]
     tail = S[state + V_MSHR_TAIL]
@@ -91,14 +92,14 @@ def mshr_held(S, state, t):
 
 
 @njit
-def mshr_free_at(S, cfg, state):
+def mshr_free_at(S: Flat, cfg: int, state: int) -> int:
     """When the next MSHR will be free, all being held: the fill after which one fewer is."""
     i = S[state + V_MSHR_TAIL] - S[cfg + L_MSHRS]
     return S[state + V_MSHR + 2 * (i & MSHR_MASK) + 1] >> LEVEL_BITS
 
 
 @njit
-def mshr_take(S, state, line, served):
+def mshr_take(S: Flat, state: int, line: int, served: int) -> None:
     """Hold an MSHR for ``line`` until its fill; the ring stays sorted by release."""
     i = S[state + V_MSHR_TAIL]
     S[state + V_MSHR_TAIL] = i + 1
@@ -113,7 +114,7 @@ def mshr_take(S, state, line, served):
 
 
 @njit
-def mshr_served(S, state, line):
+def mshr_served(S: Flat, state: int, line: int) -> int:
     """Arrival * LEVELS + level of the line in flight, -1: its MSHR is free again."""
     ring = state + V_MSHR
     for i in range(S[state + V_MSHR_TAIL] - 1, S[state + V_MSHR_HEAD] - 1, -1):
@@ -123,7 +124,7 @@ def mshr_served(S, state, line):
 
 
 @njit
-def hit(S, state, tags, position, t, demand, dirty):
+def hit(S: Flat, state: int, tags: int, position: int, t: int, demand: bool, dirty: int) -> int:
     """Use a line that is there; returns its fill * LEVELS + level if in flight at ``t``, else 0."""
     word = S[tags + position]
     served = 0
@@ -146,11 +147,11 @@ def hit(S, state, tags, position, t, demand, dirty):
     return served
 
 
-# --- the shared level and DRAM: femtoseconds ---------------------------------------------------------
+# --- the shared level and DRAM: femtoseconds ----------------------------------------------------
 
 
 @njit
-def l3_insert(S, line, flags, t, region):
+def l3_insert(S: Flat, line: int, flags: int, t: int, region: int) -> None:
     cfg = S[H_L3]
     state = S[H_L3_STATE]
     tags = set_of(S, cfg, state, line)
@@ -163,19 +164,19 @@ def l3_insert(S, line, flags, t, region):
 
 
 @njit
-def memory_write(S, line, t, region):
+def memory_write(S: Flat, line: int, t: int, region: int) -> None:
     S[S[H_ACCOUNT] + region * A_COLUMNS + A_DRAM_WRITE] += 1 << S[H_LINE_SHIFT]
     dram_write(S, line, t)
 
 
 @njit
-def memory_read(S, line, t, region):
+def memory_read(S: Flat, line: int, t: int, region: int) -> int:
     S[S[H_ACCOUNT] + region * A_COLUMNS + A_DRAM_READ] += 1 << S[H_LINE_SHIFT]
     return dram_read(S, line, t)
 
 
 @njit
-def l3_port(S, cfg, state, t):
+def l3_port(S: Flat, cfg: int, state: int, t: int) -> int:
     """Take the level's bandwidth for one line; returns when the request is served."""
     start = max(t, S[state + V_PORT])
     S[state + V_PORT] = start + S[cfg + L_BANDWIDTH]
@@ -183,7 +184,7 @@ def l3_port(S, cfg, state, t):
 
 
 @njit
-def l3_read(S, line, t, region, demand):
+def l3_read(S: Flat, line: int, t: int, region: int, demand: bool) -> int:
     """A request from a core's last private level at ``t``; returns arrival * LEVELS + level."""
     cfg = S[H_L3]
     if S[cfg + L_PRESENT] == 0:
@@ -212,7 +213,7 @@ def l3_read(S, line, t, region, demand):
 
 
 @njit
-def l3_write(S, line, t, region):
+def l3_write(S: Flat, line: int, t: int, region: int) -> None:
     """A dirty line comes back from a core."""
     cfg = S[H_L3]
     if S[cfg + L_PRESENT] == 0:
@@ -228,11 +229,11 @@ def l3_write(S, line, t, region):
         l3_insert(S, line, TAG_DIRTY, t, region)
 
 
-# --- the private second level: core cycles -----------------------------------------------------------
+# --- the private second level: core cycles ------------------------------------------------------
 
 
 @njit
-def l2_port(S, cfg, state, t):
+def l2_port(S: Flat, cfg: int, state: int, t: int) -> int:
     """Take the level's bandwidth for one line; returns the cycle in which it is served."""
     width = S[cfg + L_BANDWIDTH]
     start = max(t * width, S[state + V_PORT])
@@ -242,7 +243,7 @@ def l2_port(S, cfg, state, t):
 
 
 @njit
-def l2_insert(S, core, line, flags, t, region):
+def l2_insert(S: Flat, core: int, line: int, flags: int, t: int, region: int) -> None:
     cfg = S[H_L2]
     state = core + S[H_LEVEL2]
     tags = set_of(S, cfg, state, line)
@@ -255,8 +256,8 @@ def l2_insert(S, core, line, flags, t, region):
 
 
 @njit
-def l2_fetch(S, core, line, t, region, demand, flags):
-    """Bring a missing line into L2, an MSHR being free at ``t``; returns arrival * LEVELS + level."""
+def l2_fetch(S: Flat, core: int, line: int, t: int, region: int, demand: bool, flags: int) -> int:
+    """Bring a line into L2, an MSHR being free at ``t``; returns arrival * LEVELS + level."""
     cfg = S[H_L2]
     state = core + S[H_LEVEL2]
     l2_insert(S, core, line, TAG_IN_FLIGHT | flags, t, region)
@@ -268,7 +269,7 @@ def l2_fetch(S, core, line, t, region, demand, flags):
 
 
 @njit
-def l2_read(S, core, line, t, pc, region, demand):
+def l2_read(S: Flat, core: int, line: int, t: int, pc: int, region: int, demand: bool) -> int:
     """A request from L1 at ``t``; returns arrival at L1 * LEVELS + level."""
     cfg = S[H_L2]
     if S[cfg + L_PRESENT] == 0:
@@ -304,7 +305,7 @@ def l2_read(S, core, line, t, pc, region, demand):
 
 
 @njit
-def l2_prefetch(S, core, line, t, region):
+def l2_prefetch(S: Flat, core: int, line: int, t: int, region: int) -> None:
     """Fetch a line into L2 ahead of use; dropped when it is there or no MSHR is free."""
     if line < 0 or line << S[H_LINE_SHIFT] >= S[H_MEMORY_END]:
         return
@@ -320,7 +321,7 @@ def l2_prefetch(S, core, line, t, region):
 
 
 @njit
-def l2_write(S, core, line, t, region):
+def l2_write(S: Flat, core: int, line: int, t: int, region: int) -> None:
     """A dirty line comes back from L1."""
     cfg = S[H_L2]
     if S[cfg + L_PRESENT] == 0:
@@ -336,14 +337,14 @@ def l2_write(S, core, line, t, region):
         l2_insert(S, core, line, TAG_DIRTY, t, region)
 
 
-# --- prefetchers ---------------------------------------------------------------------------------------
+# --- prefetchers --------------------------------------------------------------------------------
 
 
 @njit
-def train(S, cfg, state, pc, line, fresh):
+def train(S: Flat, cfg: int, state: int, pc: int, line: int, fresh: int) -> int:
     """Show the prefetcher an access; returns the stride in lines to prefetch along, 0: none.
 
-    next-line: a miss or the first use of a prefetched line (``fresh``) asks for the lines behind it.
+    next-line: a miss or the first use of a prefetched line (``fresh``) asks for the next lines.
     stride: per pc, the difference to the pc's last line, believed once it has come twice in a row.
     """
     if S[cfg + L_PREFETCH] == PREFETCH_NEXT_LINE:
@@ -371,11 +372,13 @@ def train(S, cfg, state, pc, line, fresh):
     return step if S[e + 3] >= 2 else 0
 
 
-# --- the first level ---------------------------------------------------------------------------------
+# --- the first level ----------------------------------------------------------------------------
 
 
 @njit
-def l1_fetch(S, core, line, t, pc, region, demand, flags):
+def l1_fetch(
+    S: Flat, core: int, line: int, t: int, pc: int, region: int, demand: bool, flags: int
+) -> int:
     """Walk a miss that leaves L1 at ``t`` to its end; returns arrival * LEVELS + level."""
     cfg = S[H_L1]
     state = core + S[H_LEVEL1]
@@ -393,7 +396,9 @@ def l1_fetch(S, core, line, t, pc, region, demand, flags):
 
 
 @njit
-def l1_access(S, core, line, t, pc, region, latency, dirty):
+def l1_access(
+    S: Flat, core: int, line: int, t: int, pc: int, region: int, latency: int, dirty: int
+) -> int:
     """One demand access in cycle ``t``; a hit takes ``latency`` cycles (a store owns it at once).
 
     Returns (when the data may be used) * LEVELS + level, or -(cycle to try again) without an MSHR.
@@ -425,7 +430,7 @@ def l1_access(S, core, line, t, pc, region, latency, dirty):
 
 
 @njit
-def l1_prefetch(S, core, line, t, pc, region):
+def l1_prefetch(S: Flat, core: int, line: int, t: int, pc: int, region: int) -> None:
     """Fetch a line into L1 ahead of use; dropped when it is there or no MSHR is free."""
     if line < 0 or line << S[H_LINE_SHIFT] >= S[H_MEMORY_END]:
         return

@@ -1,9 +1,11 @@
 """Cycles and femtoseconds (timing contract, "Time").
 
-``time(c) = anchor_fs + q * 10^9 + floor(r * 10^9 / f_MHz)`` with ``(q, r) = divmod(c - anchor, f_MHz)``:
-f cycles of an f-MHz clock are exactly one microsecond, so nothing drifts.
+With ``(q, r) = divmod(c - anchor, f_MHz)``, cycle c starts at
+``anchor_fs + q * 10^9 + floor(r * 10^9 / f_MHz)``: f cycles
+of an f-MHz clock are exactly one microsecond, so nothing drifts.
 """
 
+from sim.engine.flat import Flat
 from sim.engine.jit import njit
 from sim.engine.layout import C_ANCHOR_CYCLE, C_ANCHOR_FS, C_F_MHZ, C_US_CYCLE, C_US_FS
 
@@ -11,7 +13,7 @@ FS_PER_US = 1_000_000_000
 
 
 @njit
-def cycle_to_fs(S, core, cycle):
+def cycle_to_fs(S: Flat, core: int, cycle: int) -> int:
     """Start of a core's ``cycle`` in femtoseconds; ``core`` is the offset of the core block."""
     f = S[core + C_F_MHZ]
     r = cycle - S[core + C_US_CYCLE]
@@ -24,7 +26,7 @@ def cycle_to_fs(S, core, cycle):
 
 
 @njit
-def fs_to_cycle(S, core, fs):
+def fs_to_cycle(S: Flat, core: int, fs: int) -> int:
     """First cycle of the core that starts at or after ``fs``."""
     f = S[core + C_F_MHZ]
     d = fs - S[core + C_ANCHOR_FS]

@@ -132,8 +132,7 @@ class Cpu:
         limit = at.INF if instruction_limit is None else done + instruction_limit
         self._S[at.H_INSTRUCTION_LIMIT] = limit
         process = self.environment.process(self._advance(should_stop, progress))
-        finished: bool = self.environment.run(until=process)
-        return finished
+        return bool(self.environment.run(until=process))
 
     def _advance(
         self,

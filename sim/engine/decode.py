@@ -6,6 +6,7 @@ machine as it was.
 
 from isa.faults import Fault
 from isa.table import OP
+from sim.engine.flat import Flat
 from sim.engine.jit import njit
 from sim.engine.layout import (
     ACCESS_BROADCAST,
@@ -98,13 +99,13 @@ SOFTMAX_STATE = int(Fault.SOFTMAX_STATE)
 
 
 @njit
-def shape_of(core, tile):
+def shape_of(core: int, tile: int) -> int:
     """Offset of a tile register's shape words: rows, cols, type, B-copy valid."""
     return core + C_SHAPE + 4 * tile
 
 
 @njit
-def fault(S, code, a, b=0, c=0, d=0):
+def fault(S: Flat, code: int, a: int, b: int = 0, c: int = 0, d: int = 0) -> int:
     """Note the arguments of a fault message; returns the code."""
     S[H_FAULT_ARGUMENTS] = a
     S[H_FAULT_ARGUMENTS + 1] = b
@@ -114,7 +115,7 @@ def fault(S, code, a, b=0, c=0, d=0):
 
 
 @njit
-def check_control(S, address):
+def check_control(S: Flat, address: int) -> int:
     """A fault code unless ``address`` is that of a control word."""
     if address & 7:
         return fault(S, MISALIGNED_CONTROL, address)
@@ -124,7 +125,7 @@ def check_control(S, address):
 
 
 @njit
-def check_f32(S, core, tile):
+def check_f32(S: Flat, core: int, tile: int) -> int:
     """A fault code unless the tile register holds f32."""
     kind = S[shape_of(core, tile) + 2]
     if kind == SHAPE_NONE:
@@ -133,7 +134,7 @@ def check_f32(S, core, tile):
 
 
 @njit
-def check_raw(S, core, tile):
+def check_raw(S: Flat, core: int, tile: int) -> int:
     """A fault code unless the tile register holds a raw bf16 operand."""
     kind = S[shape_of(core, tile) + 2]
     if kind == SHAPE_NONE:
@@ -142,7 +143,7 @@ def check_raw(S, core, tile):
 
 
 @njit
-def check_shape(S, rows, cols, widest):
+def check_shape(S: Flat, rows: int, cols: int, widest: int) -> int:
     """A fault code unless a tile register can hold rows x cols."""
     if rows < 1 or rows > S[H_TILE_ROWS] or cols < 1 or cols > widest:
         return fault(S, BAD_SHAPE, rows, cols, S[H_TILE_ROWS], widest)
@@ -150,7 +151,7 @@ def check_shape(S, rows, cols, widest):
 
 
 @njit
-def within_tensor(S, P, ip, lo, hi):
+def within_tensor(S: Flat, P: Flat, ip: int, lo: int, hi: int) -> bool:
     """Whether bytes [lo, hi) lie in one tensor."""
     table = S[H_TENSORS]
     i = P[ip + P_TENSOR]
@@ -169,7 +170,7 @@ def within_tensor(S, P, ip, lo, hi):
 
 
 @njit
-def count_pieces(S, core, address, stride, rows, row_bytes):
+def count_pieces(S: Flat, core: int, address: int, stride: int, rows: int, row_bytes: int) -> int:
     """Line accesses of a strided access: one per row and line touched."""
     shift = S[H_LINE_SHIFT]
     line = 1 << shift
@@ -183,7 +184,9 @@ def count_pieces(S, core, address, stride, rows, row_bytes):
 
 
 @njit
-def store_slots(S, core, address, stride, rows, row_bytes, width):
+def store_slots(
+    S: Flat, core: int, address: int, stride: int, rows: int, row_bytes: int, width: int
+) -> int:
     """Pipe slots of a store: bytes of each line access over the width of a pipe."""
     shift = S[H_LINE_SHIFT]
     slots = 0
@@ -198,7 +201,7 @@ def store_slots(S, core, address, stride, rows, row_bytes, width):
 
 
 @njit
-def decode_memory(S, P, core, ip):
+def decode_memory(S: Flat, P: Flat, core: int, ip: int) -> int:
     """Addresses, shape and line accesses of a load, store or prefetch."""
     op = P[ip + P_OP]
     access = P[ip + P_ACCESS]
@@ -286,7 +289,7 @@ def decode_memory(S, P, core, ip):
 
 
 @njit
-def decode_matmul(S, P, core, ip):
+def decode_matmul(S: Flat, P: Flat, core: int, ip: int) -> int:
     """Operands and accumulator of a matmul have to fit each other."""
     c, a, b = P[ip + P_A], P[ip + P_B], P[ip + P_C]
     raw = P[ip + P_OP] == MATMUL_BF16
@@ -309,7 +312,7 @@ def decode_matmul(S, P, core, ip):
 
 
 @njit
-def decode_binary(S, P, core, ip):
+def decode_binary(S: Flat, P: Flat, core: int, ip: int) -> int:
     """A tile with a tile, a row, a column or a constant."""
     a = P[ip + P_B]
     code = check_f32(S, core, a)
@@ -340,7 +343,7 @@ def decode_binary(S, P, core, ip):
 
 
 @njit
-def decode_tile(S, P, core, ip):
+def decode_tile(S: Flat, P: Flat, core: int, ip: int) -> int:
     """Shape of a tile operation; N_ROWS x N_COLS is what it works through."""
     kind = P[ip + P_KIND]
     if kind == KIND_MATMUL:
@@ -386,11 +389,11 @@ def decode_tile(S, P, core, ip):
 
 
 @njit
-def decode(S, P, core, ip):
+def decode(S: Flat, P: Flat, core: int, ip: int) -> int:
     """Fill the N_ words of a core for the instruction at ``ip``; returns a fault code."""
     kind = P[ip + P_KIND]
     op = P[ip + P_OP]
-    if kind == KIND_LOAD or kind == KIND_STORE:
+    if kind in (KIND_LOAD, KIND_STORE):
         return decode_memory(S, P, core, ip)
     o = S[H_OPS] + op * O_SIZE
     S[core + N_PIECES] = 0

@@ -3,6 +3,7 @@
 Times are femtoseconds.  Rules D1-D7 of docs/timing.md.
 """
 
+from sim.engine.flat import Flat
 from sim.engine.jit import njit
 from sim.engine.layout import (
     B_COLUMN_FREE,
@@ -50,7 +51,7 @@ from sim.engine.layout import (
 
 
 @njit
-def refresh_period(S, d, t):
+def refresh_period(S: Flat, d: int, t: int) -> int:
     """Start of the refresh period that ``t`` lies in (times come nearly in order)."""
     start = S[d + D_PERIOD]
     since = t - start
@@ -61,13 +62,13 @@ def refresh_period(S, d, t):
 
 
 @njit
-def split(value, divisor, shift):
+def split(value: int, divisor: int, shift: int) -> int:
     """``value // divisor``; by a shift where the divisor is a power of two."""
     return value >> shift if shift >= 0 else value // divisor
 
 
 @njit
-def burst(S, d, channel, ready):
+def burst(S: Flat, d: int, channel: int, ready: int) -> int:
     """Take the first free burst slot at or after ``ready``; returns the slot's start.
 
     Slots that touch a refresh are skipped; the ring remembers which slots are taken.
@@ -90,7 +91,7 @@ def burst(S, d, channel, ready):
 
 
 @njit
-def bank_access(S, d, channel, line, t, write):
+def bank_access(S: Flat, d: int, channel: int, line: int, t: int, write: bool) -> int:
     """Activate, read or write one line from ``t`` on; returns the end of its burst."""
     rest = split(line, S[d + D_CHANNELS], S[d + D_CHANNEL_SHIFT])
     rest = split(rest, S[d + D_LINES_PER_ROW], S[d + D_ROW_SHIFT])
@@ -132,7 +133,7 @@ def bank_access(S, d, channel, line, t, write):
 
 
 @njit
-def channel_of(S, d, line):
+def channel_of(S: Flat, d: int, line: int) -> int:
     """Offset of the state of the channel that holds ``line``: lines go round the channels."""
     channels = S[d + D_CHANNELS]
     index = line - split(line, channels, S[d + D_CHANNEL_SHIFT]) * channels
@@ -140,7 +141,7 @@ def channel_of(S, d, line):
 
 
 @njit
-def dram_read(S, line, t):
+def dram_read(S: Flat, line: int, t: int) -> int:
     """Read a line; a request arrives at ``t``; returns when its last byte has arrived."""
     d = S[H_DRAM]
     channel = channel_of(S, d, line)
@@ -152,7 +153,7 @@ def dram_read(S, line, t):
 
 
 @njit
-def dram_write(S, line, t):
+def dram_write(S: Flat, line: int, t: int) -> None:
     """Queue a written-back line; a full batch is written at once, so the bus turns around once."""
     d = S[H_DRAM]
     channel = channel_of(S, d, line)

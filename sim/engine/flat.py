@@ -33,6 +33,10 @@ from numba.core.typing.templates import (
 )
 from numba.extending import lower_builtin, lower_getattr, models, register_model
 
+# In signatures: an array as Python passes it, and its flat view.
+Array = Any
+Flat = Any
+
 
 def flat(array: Any) -> Any:
     """Return the flat view of a C-contiguous one-dimensional array (compiled code only)."""

@@ -7,6 +7,7 @@ order.  What follows (issue, caches, retirement) decides only *when*.
 from isa.faults import Fault
 from isa.table import OP
 from sim.engine.decode import FADD, FORM_CONST, NO_FAULT, decode, fault, shape_of
+from sim.engine.flat import Flat
 from sim.engine.issue import depend, enqueue
 from sim.engine.jit import njit
 from sim.engine.layout import (
@@ -175,20 +176,20 @@ TAKEN = 2  # a two-bit counter at or above this predicts "taken"
 
 
 @njit
-def charge(S, region, cause, slots):
+def charge(S: Flat, region: int, cause: int, slots: int) -> None:
     """Book dispatch slots."""
     S[S[H_ACCOUNT] + region * A_COLUMNS + A_CAUSES + cause] += slots
 
 
 @njit
-def set_x(S, core, register, value):
+def set_x(S: Flat, core: int, register: int, value: int) -> None:
     """Write a scalar register; x0 stays zero."""
     if register != 0:
         S[core + C_X + register] = value
 
 
 @njit
-def run_scalar(S, P, core, ip):
+def run_scalar(S: Flat, P: Flat, core: int, ip: int) -> None:
     """Arithmetic on scalar registers, modulo 2^64."""
     op = P[ip + P_OP]
     x = core + C_X
@@ -217,7 +218,7 @@ def run_scalar(S, P, core, ip):
 
 
 @njit
-def run_control(S, P, core, ip):
+def run_control(S: Flat, P: Flat, core: int, ip: int) -> None:
     """Read or write a word of the control segment."""
     word = S[H_CONTROL] + (S[core + N_ADDRESS] >> 3)
     if P[ip + P_OP] == LD:
@@ -227,7 +228,7 @@ def run_control(S, P, core, ip):
 
 
 @njit
-def branch_target(S, P, core, pc, ip):
+def branch_target(S: Flat, P: Flat, core: int, pc: int, ip: int) -> int:
     """Where a branch goes."""
     op = P[ip + P_OP]
     x = core + C_X
@@ -252,7 +253,7 @@ def branch_target(S, P, core, pc, ip):
 
 
 @njit
-def predicted(S, core, op, pc, target):
+def predicted(S: Flat, core: int, op: int, pc: int, target: int) -> bool:
     """Whether the front end would have gone to ``target``; trains the predictor."""
     if op == J:
         return True
@@ -278,7 +279,7 @@ def predicted(S, core, op, pc, target):
 
 
 @njit
-def result_shape(S, P, core, ip, kind):
+def result_shape(S: Flat, P: Flat, core: int, ip: int, kind: int) -> None:
     """Set the shape of the tile registers an instruction writes."""
     if kind == KIND_STORE or P[ip + P_DEST] < 32:
         return
@@ -309,8 +310,8 @@ def result_shape(S, P, core, ip, kind):
 
 
 @njit
-def has_room(S, core, o, kind, t):
-    """Whether window, unit queue, load and store queue take the next instruction; else notes why."""
+def has_room(S: Flat, core: int, o: int, kind: int, t: int) -> bool:
+    """Whether window and queues have room for the next instruction; else notes why."""
     unit = core + C_UNITS + S[o + O_UNIT] * 8
     S[core + C_BLOCK] = BLOCK_WINDOW
     if S[core + C_UOPS] >= S[H_ROB]:
@@ -335,7 +336,9 @@ def has_room(S, core, o, kind, t):
 
 
 @njit
-def enter_memory(S, P, core, ip, e, seq, kind, region):
+def enter_memory(
+    S: Flat, P: Flat, core: int, ip: int, e: int, seq: int, kind: int, region: int
+) -> None:
     """Queue entries of a load or store, and whether a load meets older stores."""
     address = S[core + N_ADDRESS]
     stride = S[core + N_STRIDE]
@@ -371,7 +374,7 @@ def enter_memory(S, P, core, ip, e, seq, kind, region):
 
 
 @njit
-def run_tile(S, P, T, M, core, ip, kind):
+def run_tile(S: Flat, P: Flat, T: Flat, M: Flat, core: int, ip: int, kind: int) -> None:
     """Move and compute the real values of a tile instruction."""
     op = P[ip + P_OP]
     x = core + C_X
@@ -415,7 +418,9 @@ def run_tile(S, P, T, M, core, ip, kind):
 
 
 @njit
-def dispatch_one(S, P, T, M, core, pc, ip, slot, t):
+def dispatch_one(
+    S: Flat, P: Flat, T: Flat, M: Flat, core: int, pc: int, ip: int, slot: int, t: int
+) -> int:
     """Execute the next instruction and put it into the window; returns the slot behind it."""
     width = S[H_WIDTH]
     kind = P[ip + P_KIND]
@@ -450,7 +455,7 @@ def dispatch_one(S, P, T, M, core, pc, ip, slot, t):
     S[e + E_DISPATCH] = when
     S[e + E_ISSUE] = -1
     S[core + C_UOPS] += uops
-    if kind == KIND_LOAD or kind == KIND_STORE:
+    if kind in (KIND_LOAD, KIND_STORE):
         enter_memory(S, P, core, ip, e, seq, kind, region)
     head = S[core + C_HEAD]
     for i in range(P[ip + P_SOURCES]):
@@ -497,7 +502,7 @@ def dispatch_one(S, P, T, M, core, pc, ip, slot, t):
 
 
 @njit
-def fence_done(S, core, t):
+def fence_done(S: Flat, core: int, t: int) -> bool:
     """Whether all older instructions have retired and all older stores have drained at ``t``."""
     if S[core + C_HEAD] < S[core + C_TAIL]:
         return False
@@ -510,7 +515,7 @@ def fence_done(S, core, t):
 
 
 @njit
-def synchronise(S, P, core, ip, t):
+def synchronise(S: Flat, P: Flat, core: int, ip: int, t: int) -> bool:
     """signal, wait, halt: True when dispatch may go on behind it."""
     op = P[ip + P_OP]
     if op == WAIT:
@@ -540,7 +545,7 @@ def synchronise(S, P, core, ip, t):
 
 
 @njit
-def dispatch(S, P, T, M, core, t):
+def dispatch(S: Flat, P: Flat, T: Flat, M: Flat, core: int, t: int) -> int:
     """The dispatch phase of cycle ``t``; returns a fault code."""
     width = S[H_WIDTH]
     end = (t + 1) * width

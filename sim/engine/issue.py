@@ -5,6 +5,7 @@ slots one after another, so its start and its end are known when it issues, and 
 who wait for it may start.
 """
 
+from sim.engine.flat import Flat
 from sim.engine.jit import njit
 from sim.engine.layout import (
     C_HEAD,
@@ -59,13 +60,13 @@ from sim.engine.stores import load_blocker
 
 
 @njit
-def unit_of(core, u):
+def unit_of(core: int, u: int) -> int:
     """Offset of a unit's words."""
     return core + C_UNITS + u * 8
 
 
 @njit
-def attention_at(S, core, e, ready):
+def attention_at(S: Flat, core: int, e: int, ready: int) -> None:
     """Make sure the queue of entry ``e`` is looked at in cycle ``ready``."""
     if ready < S[core + C_ISSUE_WAKE]:
         S[core + C_ISSUE_WAKE] = ready
@@ -75,7 +76,7 @@ def attention_at(S, core, e, ready):
 
 
 @njit
-def insert_ready(S, core, e):
+def insert_ready(S: Flat, core: int, e: int) -> None:
     """Put an entry that waits for no other into its unit's list, which is in program order."""
     unit = unit_of(core, S[e + E_UNIT])
     tail = S[unit + U_TAIL]
@@ -102,7 +103,7 @@ def insert_ready(S, core, e):
 
 
 @njit
-def depend(S, core, producer, e, node):
+def depend(S: Flat, core: int, producer: int, e: int, node: int) -> None:
     """Entry ``e`` needs a result of ``producer``: now known, or told later through ``node``."""
     known = S[producer + E_COMPLETE]
     if known >= 0:
@@ -117,7 +118,7 @@ def depend(S, core, producer, e, node):
 
 
 @njit
-def complete(S, core, e, when, accumulate):
+def complete(S: Flat, core: int, e: int, when: int, accumulate: int) -> None:
     """The completion of ``e`` has become known: tell those who wait for it."""
     S[e + E_COMPLETE] = when
     S[e + E_ACC_READY] = accumulate
@@ -144,7 +145,7 @@ def complete(S, core, e, when, accumulate):
 
 
 @njit
-def held_back(S, core, e, t):
+def held_back(S: Flat, core: int, e: int, t: int) -> bool:
     """Whether a load that overlaps older stores has to wait; arranges when to look again."""
     blocker = load_blocker(S, core, e, t)
     if blocker == -1:
@@ -157,7 +158,7 @@ def held_back(S, core, e, t):
 
 
 @njit
-def quiet_until(S, core, e, t, horizon):
+def quiet_until(S: Flat, core: int, e: int, t: int, horizon: int) -> int:
     """The first cycle after ``t`` in which something else could touch what a load looks at.
 
     That is another core's next event, or a store older than the load asking for its line: the
@@ -175,7 +176,7 @@ def quiet_until(S, core, e, t, horizon):
 
 
 @njit
-def begin(S, core, unit, e, t, horizon):
+def begin(S: Flat, core: int, unit: int, e: int, t: int, horizon: int) -> None:
     """Start ``e`` in cycle ``t``, in which the unit has a slot; takes the slots."""
     S[e + E_ISSUE] = t
     S[unit + U_COUNT] -= 1
@@ -198,7 +199,7 @@ def begin(S, core, unit, e, t, horizon):
 
 
 @njit
-def go_on_loading(S, core, t, horizon):
+def go_on_loading(S: Flat, core: int, t: int, horizon: int) -> None:
     """The load on the pipes goes on in cycle ``t``."""
     e = S[core + C_LOAD_CURRENT]
     if run_load(S, core, e, t, quiet_until(S, core, e, t, horizon)):
@@ -209,7 +210,7 @@ def go_on_loading(S, core, t, horizon):
 
 
 @njit
-def remove(S, unit, previous, e):
+def remove(S: Flat, unit: int, previous: int, e: int) -> int:
     """Take an entry out of its unit's list; returns its successor."""
     after = S[e + E_NEXT]
     if previous >= 0:
@@ -222,7 +223,7 @@ def remove(S, unit, previous, e):
 
 
 @njit
-def issue_unit(S, core, u, t, horizon):
+def issue_unit(S: Flat, core: int, u: int, t: int, horizon: int) -> None:
     """Start what is ready on one unit, oldest first; notes when to look again."""
     unit = unit_of(core, u)
     pipes = S[unit + U_PIPES]
@@ -255,7 +256,7 @@ def issue_unit(S, core, u, t, horizon):
 
 
 @njit
-def issue_in_order(S, core, t, horizon):
+def issue_in_order(S: Flat, core: int, t: int, horizon: int) -> None:
     """Start instructions strictly in program order, as many as find slots in this cycle."""
     while True:
         e = S[core + C_IO_HEAD]
@@ -282,7 +283,7 @@ def issue_in_order(S, core, t, horizon):
 
 
 @njit
-def issue(S, core, t, horizon):
+def issue(S: Flat, core: int, t: int, horizon: int) -> None:
     """The issue phase of cycle ``t``."""
     if S[core + C_LOAD_CURRENT] >= 0 and S[core + C_LOAD_NEXT] <= t:
         go_on_loading(S, core, t, horizon)
@@ -302,7 +303,7 @@ def issue(S, core, t, horizon):
 
 
 @njit
-def enqueue(S, core, e):
+def enqueue(S: Flat, core: int, e: int) -> None:
     """Put a dispatched entry into its queue."""
     S[e + E_NEXT] = -1
     S[unit_of(core, S[e + E_UNIT]) + U_COUNT] += 1

@@ -2,6 +2,7 @@
 
 from isa.table import OP
 from sim.engine.caches import LEVEL_BITS, LEVELS, l1_access
+from sim.engine.flat import Flat
 from sim.engine.jit import njit
 from sim.engine.layout import (
     C_LOAD_BYTE,
@@ -34,7 +35,7 @@ PREFETCH = OP["prefetch"]
 
 
 @njit
-def start_load(S, core, e):
+def start_load(S: Flat, core: int, e: int) -> None:
     """Put a load on the pipes."""
     S[core + C_LOAD_CURRENT] = e
     S[core + C_LOAD_ROW] = 0
@@ -44,7 +45,7 @@ def start_load(S, core, e):
 
 
 @njit
-def run_load(S, core, e, t, bound):
+def run_load(S: Flat, core: int, e: int, t: int, bound: int) -> bool:
     """Make the accesses of the load on the pipes, from cycle ``t`` on, before cycle ``bound``.
 
     Up to ``bound`` nothing else can touch what the accesses look at, so they may be made ahead of

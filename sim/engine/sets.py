@@ -9,7 +9,7 @@ of eight words; with NUMBA_DISABLE_JIT=1 they are the plain loops they mean.
 
 from typing import Any
 
-from sim.engine.flat import element_pointer  # isort: skip  (first: sets Numba up)
+from sim.engine.flat import Flat, element_pointer  # isort: skip  (first: sets Numba up)
 from sim.engine.jit import JIT_DISABLED, inline, njit  # isort: skip
 from llvmlite import ir
 from numba import types
@@ -80,7 +80,7 @@ else:
 
 
 @njit
-def find(S, tags, ways, line):
+def find(S: Flat, tags: int, ways: int, line: int) -> int:
     """Recency position of ``line`` in its set, -1: not there.
 
     The state goes on for at least seven words behind every set; what is found there is no way.
@@ -93,7 +93,7 @@ def find(S, tags, ways, line):
 
 
 @inline
-def to_front(S, tags, position, word):
+def to_front(S: Flat, tags: int, position: int, word: int) -> None:
     """Make ``word`` the most recently used; those before ``position`` move back by one."""
     i = position
     while i >= LANES:

@@ -5,6 +5,7 @@ allocated.  Entries leave in order, one per cycle, each after it has its line.
 """
 
 from sim.engine.caches import LEVEL_BITS, l1_access
+from sim.engine.flat import Flat
 from sim.engine.jit import njit
 from sim.engine.layout import (
     C_FORWARDS,
@@ -51,13 +52,13 @@ from sim.engine.layout import (
 
 
 @njit
-def sq_entry(S, core, position):
+def sq_entry(S: Flat, core: int, position: int) -> int:
     """Offset of a store-queue entry."""
     return core + S[H_SQ] + (position & S[H_SQ_RING]) * Q_SIZE
 
 
 @njit
-def release_drained(S, core, t):
+def release_drained(S: Flat, core: int, t: int) -> int:
     """Free the entries that have drained by ``t``; returns how many entries are in use."""
     free = S[core + C_SQ_FREE]
     request = S[core + C_SQ_REQUEST]
@@ -73,7 +74,17 @@ def release_drained(S, core, t):
 
 
 @njit
-def allocate_store(S, core, seq, address, stride, rows, row_bytes, pc, region):
+def allocate_store(
+    S: Flat,
+    core: int,
+    seq: int,
+    address: int,
+    stride: int,
+    rows: int,
+    row_bytes: int,
+    pc: int,
+    region: int,
+) -> int:
     """Enter a store's rows into the queue in program order; returns its first position."""
     shift = S[H_LINE_SHIFT]
     first = S[core + C_SQ_TAIL]
@@ -106,7 +117,7 @@ def allocate_store(S, core, seq, address, stride, rows, row_bytes, pc, region):
 
 
 @njit
-def may_overlap(S, core, lo, hi):
+def may_overlap(S: Flat, core: int, lo: int, hi: int) -> bool:
     """Whether bytes [lo, hi) meet the span of any store in the queue."""
     for k in range(S[core + C_SI_HEAD], S[core + C_SI_TAIL]):
         i = core + S[H_SI] + (k & S[H_SQ_RING]) * I_SIZE
@@ -116,7 +127,7 @@ def may_overlap(S, core, lo, hi):
 
 
 @njit
-def youngest_overlap(S, core, e, lo, hi, t):
+def youngest_overlap(S: Flat, core: int, e: int, lo: int, hi: int, t: int) -> int:
     """Position of the youngest store older than load ``e``, not drained at ``t``, that touches
     [lo, hi); -1: none."""
     free = S[core + C_SQ_FREE]
@@ -132,7 +143,7 @@ def youngest_overlap(S, core, e, lo, hi, t):
 
 
 @njit
-def store_entry_of(S, core, position):
+def store_entry_of(S: Flat, core: int, position: int) -> int:
     """Window entry of the store that owns a queue position, -1: it has retired."""
     seq = S[sq_entry(S, core, position) + Q_SEQ]
     if seq < S[core + C_HEAD]:
@@ -141,7 +152,7 @@ def store_entry_of(S, core, position):
 
 
 @njit
-def row_address(S, core, e, row):
+def row_address(S: Flat, core: int, e: int, row: int) -> int:
     """Address of a row of a load (gathered rows were looked up at dispatch)."""
     if S[e + E_ADDRESS] < 0:
         slot = (e - core - S[H_ENTRIES]) // E_SIZE
@@ -150,7 +161,7 @@ def row_address(S, core, e, row):
 
 
 @njit
-def load_blocker(S, core, e, t):
+def load_blocker(S: Flat, core: int, e: int, t: int) -> int:
     """What keeps a load that overlaps older stores from starting at ``t``.
 
     Returns -1: nothing; else -2: a store that has to drain first; else the window entry of a store
@@ -175,7 +186,7 @@ def load_blocker(S, core, e, t):
 
 
 @njit
-def forward(S, core, e, lo, hi, t):
+def forward(S: Flat, core: int, e: int, lo: int, hi: int, t: int) -> int:
     """When bytes [lo, hi) arrive from an older store in the queue, -1: they come from L1."""
     position = youngest_overlap(S, core, e, lo, hi, t)
     if position < 0:
@@ -185,7 +196,7 @@ def forward(S, core, e, lo, hi, t):
 
 
 @njit
-def drain(S, core, t):
+def drain(S: Flat, core: int, t: int) -> None:
     """The store buffer's cycle: the oldest retired entry without a line asks for it.
 
     A hit owns the line at once, a miss at its fill; entries drain in order, one per cycle.

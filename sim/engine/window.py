@@ -1,5 +1,6 @@
 """The window: entries in program order, retirement (rules W1-W4)."""
 
+from sim.engine.flat import Flat
 from sim.engine.jit import njit
 from sim.engine.layout import (
     C_HEAD,
@@ -41,13 +42,13 @@ from sim.engine.layout import (
 
 
 @njit
-def entry(S, core, seq):
+def entry(S: Flat, core: int, seq: int) -> int:
     """Offset of the window entry of an instruction."""
     return core + S[H_ENTRIES] + (seq & S[H_RING]) * E_SIZE
 
 
 @njit
-def log_retired(S, core, e):
+def log_retired(S: Flat, core: int, e: int) -> None:
     """Keep the instruction's cycles for tests and views."""
     n = S[H_LOG_COUNT]
     if n < S[H_LOG_CAPACITY]:
@@ -62,7 +63,7 @@ def log_retired(S, core, e):
 
 
 @njit
-def retire(S, core, t):
+def retire(S: Flat, core: int, t: int) -> None:
     """Retire what is complete at ``t``, in order, ``retire_width`` uops a cycle."""
     width = S[H_RETIRE_WIDTH]
     head = S[core + C_HEAD]
