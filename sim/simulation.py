@@ -89,7 +89,9 @@ def simulate(
     """
     begin = time.perf_counter()
     described = _machine(machine, cores, clock, overrides)
-    source = _open(workload, values, seed, needs_text=prompt is not None or chat is not None)
+    tokens_given = ids is not None or prefill > 0 or context > 0
+    needs_text = prompt is not None or chat is not None or not tokens_given
+    source = _open(workload, values, seed, needs_text=needs_text)
     request = _request(source, prompt, chat, ids, prefill, context, tokens, seed)
     sampling = Sampling(temperature, top_k, top_p, np.random.default_rng(seed))
     lowered = _lower(source, described, request, batch, dtype, attention, values)
@@ -186,7 +188,8 @@ def _open(
     if not values and not needs_text and name in entries():
         from workloads.weights.random import RandomWeights
 
-        return RandomWeights(entries()[name].config, seed)
+        entry = entries()[name]
+        return RandomWeights(entry.config, seed, byte_tokenizer=entry.byte_tokenizer)
     return open_workload(workload, seed)
 
 
