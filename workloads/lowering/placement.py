@@ -153,7 +153,7 @@ def _place_buffers(
             else:
                 buffers.append(sizes[op.result])
             buffer_of[op.result] = fitting[0] if fitting else len(buffers) - 1
-        for name in set(op.reads):
+        for name in dict.fromkeys(op.reads):
             dead = last_use[name] == index and name in buffer_of
             if dead and buffer_of[name] != buffer_of.get(op.result):
                 free.append(buffer_of[name])
