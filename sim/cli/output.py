@@ -24,35 +24,49 @@ def check_writable(target: str | Path) -> None:
     if str(target) == STDOUT:
         return
     path = Path(target)
-    folder = path.parent
     if path.is_dir():
         raise UserError(f"cannot write {path}: it is a folder; name a file in it")
-    if not folder.is_dir():
-        raise UserError(f"cannot write {path}: there is no folder {folder}; make it first")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise UserError(f"cannot write {path}: it is write-protected")
+    if _is_device(path):
+        return
+    real = path.resolve()
+    if not real.parent.is_dir():
+        raise UserError(f"cannot write {path}: there is no folder {real.parent}; make it first")
     try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{path.name}-"):
+        with tempfile.NamedTemporaryFile(dir=real.parent, prefix=f".{real.name}-"):
             pass
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
-    if path.exists() and not os.access(path, os.W_OK):
-        raise UserError(f"cannot write {path}: it is write-protected")
+
+
+def _is_device(path: Path) -> bool:
+    """Whether this is a device or a pipe (``/dev/null``, ``/dev/fd/63``), never to be replaced."""
+    return path.exists() and not path.is_file()
 
 
 @contextlib.contextmanager
 def atomic_writer(path: Path, *, binary: bool = False) -> Iterator[IO]:
     """A file that appears under ``path`` when the block ends without an error.
 
+    A link is followed. A device or pipe is written directly.
+
     Raises:
         UserError: it cannot be written; what stood there before stays.
     """
+    mode, encoding = ("wb", None) if binary else ("w", "utf-8")
     partial: str | None = None
     try:
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        mode, encoding = ("wb", None) if binary else ("w", "utf-8")
+        if _is_device(path):
+            with path.open(mode, encoding=encoding) as file:
+                yield file
+            return
+        real = path.resolve()
+        handle, partial = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}-")
         with open(handle, mode, encoding=encoding) as file:
             yield file
         os.chmod(partial, 0o666 & ~_umask())
-        os.replace(partial, path)
+        os.replace(partial, real)
         partial = None
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
