@@ -140,7 +140,8 @@ def advance(
         if cores == 1:
             if S[base + C_NEXT] < INF:
                 best = base
-                best_fs = cycle_to_fs(S, base, S[base + C_NEXT])
+                if until_fs < INF:
+                    best_fs = cycle_to_fs(S, base, S[base + C_NEXT])
         else:
             for i in range(cores):
                 core = base + i * stride
@@ -155,7 +156,7 @@ def advance(
                     second_fs = fs
         if best < 0:
             return RUN_DEADLOCK
-        if best_fs >= until_fs:
+        if until_fs < INF and best_fs >= until_fs:
             return RUN_UNTIL
         t = S[best + C_NEXT]
         horizon = INF

@@ -42,7 +42,6 @@ from sim.engine.layout import (
     TAG_IN_FLIGHT,
     TAG_PREFETCHED,
     TAG_SHIFT,
-    V_ACCESSES,
     V_HITS,
     V_MERGES,
     V_MISSES,
@@ -191,8 +190,6 @@ def l3_read(S: Flat, line: int, t: int, region: int, demand: bool) -> int:
         return memory_read(S, line, t, region) * LEVELS + (X_DRAM - X_L1)
     state = S[H_L3_STATE]
     t = l3_port(S, cfg, state, t)
-    if demand:
-        S[state + V_ACCESSES] += 1
     tags = set_of(S, cfg, state, line)
     position = find(S, tags, S[cfg + L_WAYS], line)
     if position >= 0:
@@ -277,8 +274,6 @@ def l2_read(S: Flat, core: int, line: int, t: int, pc: int, region: int, demand:
         return fs_to_cycle(S, core, served >> LEVEL_BITS) * LEVELS + (served & (LEVELS - 1))
     state = core + S[H_LEVEL2]
     t = l2_port(S, cfg, state, t)
-    if demand:
-        S[state + V_ACCESSES] += 1
     tags = set_of(S, cfg, state, line)
     position = find(S, tags, S[cfg + L_WAYS], line)
     fresh = True
@@ -419,7 +414,6 @@ def l1_access(
             return -mshr_free_at(S, cfg, state)
         S[state + V_MISSES] += 1
         result = l1_fetch(S, core, line, t, pc, region, True, dirty)
-    S[state + V_ACCESSES] += 1
     if S[cfg + L_PREFETCH] != PREFETCH_NONE:
         step = train(S, cfg, state, pc, line, fresh)
         if step != 0:

@@ -39,7 +39,6 @@ CAUSES = (
     "memory: DRAM",
 )
 LEVEL_COUNTERS = {
-    "accesses": at.V_ACCESSES,
     "hits": at.V_HITS,
     "misses": at.V_MISSES,
     "merges": at.V_MERGES,
@@ -88,7 +87,9 @@ class Cpu:
         self.memory = memory
         self.values = values
         self.environment = simpy.Environment()
-        self.mem: NDArray[np.uint8] | None = memory.allocate() if values else None
+        self.mem: NDArray[np.uint8] | None = (
+            aligned_zeros(memory.total_bytes, np.uint8) if values else None
+        )
         self._S = built.S
         self._P = built.P
         self._M = self.mem if self.mem is not None else np.zeros(64, dtype=np.uint8)
@@ -237,7 +238,10 @@ class Cpu:
         return table.reshape(rows, at.A_COLUMNS)[:, :columns].copy()
 
     def cache_counters(self) -> dict[str, dict[str, int]]:
-        """Per level (private levels summed over cores) the counters of `LEVEL_COUNTERS`."""
+        """Per level (private levels summed over cores) accesses and `LEVEL_COUNTERS`.
+
+        Accesses (hits + misses) are those of instructions; prefetches are counted apart.
+        """
         S = self._S
         base, stride = int(S[at.H_CORE_BASE]), int(S[at.H_CORE_STRIDE])
         cores = [base + i * stride for i in range(len(self.programs))]
@@ -246,13 +250,14 @@ class Cpu:
             places["L2"] = [c + int(S[at.H_LEVEL2]) for c in cores]
         if self.machine.l3:
             places["L3"] = [int(S[at.H_L3_STATE])]
-        return {
-            level: {
+        counters: dict[str, dict[str, int]] = {}
+        for level, starts in places.items():
+            counts = {
                 name: sum(int(S[start + word]) for start in starts)
                 for name, word in LEVEL_COUNTERS.items()
             }
-            for level, starts in places.items()
-        }
+            counters[level] = {"accesses": counts["hits"] + counts["misses"], **counts}
+        return counters
 
     def dram_counters(self) -> dict[str, int]:
         """Counters of `DRAM_COUNTERS`, summed over channels."""

@@ -226,7 +226,6 @@ PREFETCH_NONE, PREFETCH_NEXT_LINE, PREFETCH_STRIDE = range(3)
     V_PORT,  # bandwidth used so far: byte position (L3: femtoseconds)
     V_MSHR_HEAD,
     V_MSHR_TAIL,
-    V_ACCESSES,
     V_HITS,
     V_MISSES,
     V_MERGES,  # of the hits: line still in flight
@@ -236,7 +235,7 @@ PREFETCH_NONE, PREFETCH_NEXT_LINE, PREFETCH_STRIDE = range(3)
     V_PREFETCH_LATE,
     V_PREFETCH_DROPPED,
     V_MSHR_STALLS,
-) = range(13)
+) = range(12)
 V_MSHR = 16  # ring of (line, fill * 4 + level), ascending by fill
 MSHR_RING = 1024
 MSHR_MASK = MSHR_RING - 1

@@ -132,6 +132,12 @@ class Built:
     log: int
 
 
+def most_store_entries(machine: Machine) -> int:
+    """Store-queue entries of one store at most, which an empty queue takes whatever its size."""
+    tiles, line = machine.core.tiles, machine.l1.line
+    return tiles.rows * ((tiles.row_bytes + line - 2) // line + 1)
+
+
 def cache_words(cache: Cache) -> int:
     """State words of a cache level."""
     return at.V_TAGS + cache.sets * cache.ways + 8  # sets are read eight words at a time
@@ -226,7 +232,7 @@ def build(
     load_unit = next(op.unit for op in core.ops if op.cls == "load")
     store_unit = next(op.unit for op in core.ops if op.cls == "store")
     ring = power_above(core.rob)
-    sq_ring = power_above(core.store_queue + 2 * core.tiles.rows)
+    sq_ring = power_above(max(core.store_queue, most_store_entries(machine)))
 
     inner = Allocator(at.C_SIZE)
     entries = inner.take(ring * at.E_SIZE)
