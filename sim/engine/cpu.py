@@ -102,15 +102,13 @@ class Cpu:
     # --- running ---------------------------------------------------------------------------------
 
     def start(self, entry: str = "main") -> None:
-        """Let every core begin at a label of its program, in the cycle after the last one's end."""
+        """Let every core begin at a label of its program, in the cycle in which all had halted."""
         begin = max(self._core(i)[at.C_NOW] for i in range(len(self.programs)))
         for i, program in enumerate(self.programs):
             core = self._core(i)
             core[at.C_PC] = program.entry(entry)
-            core[at.C_NEXT] = begin + 1
-            core[at.C_DISPATCH_SLOT] = max(
-                core[at.C_DISPATCH_SLOT], (begin + 1) * self.machine.core.width
-            )
+            core[at.C_NEXT] = begin
+            core[at.C_DISPATCH_SLOT] = begin * self.machine.core.width
             core[at.C_HALTED] = 0
             core[at.C_REGION] = 0
             core[at.N_PC] = -1
@@ -193,7 +191,7 @@ class Cpu:
 
     @property
     def cycles(self) -> int:
-        """Cycles of core 0 since the first start."""
+        """Cycles of core 0 since the first start: the number of the cycle in which it halted."""
         return int(self._core(0)[at.C_NOW])
 
     @property
