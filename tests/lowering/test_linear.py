@@ -95,30 +95,31 @@ def test_logits_stay_f32(
 
 
 @pytest.mark.parametrize("lengths", [(17,), (100,)])
+@pytest.mark.parametrize("l2", [0, 4096])
 def test_small_caches_cut_k_and_rows(
-    dtype: str, rng: np.random.Generator, lengths: tuple[int, ...]
+    dtype: str, rng: np.random.Generator, lengths: tuple[int, ...], l2: int
 ) -> None:
-    """With little L1 and L2 the sums wait in memory and rows go in rounds; bits stay the same."""
-    small = Target(8, 4, 16, l1_bytes=2048, l2_bytes=4096)
+    """With small caches the sums wait in memory and rows go in rounds; bits stay the same."""
+    small = Target(8, 4, 16, l1_bytes=2048, l2_bytes=l2)
     tiling = choose_tiling(small, dtype)
     k = 20 * tiling.k_cols + 3
-    steps = chunk_steps(tiling, k)
-    assert 3 <= steps < 20 / 2
+    assert 3 <= chunk_steps(tiling, k) < 20 / 2
     row_block = tiling.activation_row_bytes(k, small.rows, tiling.element_bytes)
-    assert rows_at_once(tiling, row_block) < lengths[0] / small.rows
+    assert (rows_at_once(tiling, row_block) < lengths[0] / small.rows) == (l2 > 0)
     run(Bench(small, dtype, lengths), rng, 27, k, bias=True, residual=True)
 
 
-def test_a_chunk_and_one_register_block_fit_l1() -> None:
-    """Weights of the panel, source rows and sums of a register block stay within 90% of L1."""
-    for kib in (32, 48, 64):
-        target = Target(8, 16, 64, l1_bytes=kib * 1024)
-        steps = chunk_steps(choose_tiling(target, "f32"), 3072)
-        assert steps * (4 + 2) + 8 <= 0.9 * kib
+def test_a_chunk_fits_half_of_l2_or_l1() -> None:
+    """Panel of 4 weight tiles and 2 source tiles per step, and 8 tiles of sums; tiles of 1 KiB."""
+    for l1, l2, fitting in ((32, 0, 32), (48, 512, 256), (48, 2048, 1024)):
+        target = Target(8, 16, 64, l1_bytes=l1 * 1024, l2_bytes=l2 * 1024)
+        steps = chunk_steps(choose_tiling(target, "f32"), 16 * 1000)
+        assert steps * (4 + 2) + 8 <= fitting
+        assert steps == -(-1000 // -(-1000 // ((fitting - 8) // 6)))
 
 
-def test_k_is_not_cut_where_l1_could_not_hold_three_steps() -> None:
-    tiling = choose_tiling(Target(8, 16, 64, l1_bytes=8 * 1024), "f32")
+def test_k_is_not_cut_where_not_even_three_steps_fit() -> None:
+    tiling = choose_tiling(Target(8, 16, 64, l1_bytes=16 * 1024), "f32")
     assert chunk_steps(tiling, 1600) == 100
 
 

@@ -5,16 +5,20 @@ matmuls. The loops around them, outermost first:
 
     rows      as many row blocks as fill half of L2 with their source activations
     panels    of weight tiles; each weight is read from memory once per round of `rows`
-    chunks    of the panel along K, as long as L1 allows
+    chunks    of the panel along K, as many steps as fill the other half of L2
     row blocks, m at a time
     register blocks of the panel
 
-Inside a chunk the weights of the panel (panel * n_cols rows) stay in L1 while all row blocks pass
-by; the source rows of one m-block come from L2 once and serve every register block of the panel.
+So the operands of the innermost loop come from L2 at worst: the weights of a chunk stay there (or
+in L1) while all row blocks pass by, and the source rows of an m-block serve every register block
+of the panel. Where there is no L2, chunks are cut to fit L1.
+
 Between chunks the sums wait in the f32 tensor `partial_sums`, which costs a load and a store per
-result tile and chunk; so the chunk is as long as L1 allows, and where L1 could not even hold
-three steps it is better not to cut K at all. Sums are accumulated in the order of K either way:
-blocking does not change a bit of the result.
+result tile and chunk. That is why chunks are not cut further, to keep them in L1 where there is
+an L2: for a layer of GPT-2 in f32 and 128 rows on `sapphire-rapids`, the best such chunk (4
+steps) had 37% fewer L1 misses, but 43% more instructions and 3% more cycles, since an
+out-of-order core hides the latency of L2. Sums are accumulated in the order of K either way: blocking does not
+change a bit of the result.
 """
 
 from __future__ import annotations
@@ -32,8 +36,7 @@ from workloads.kernels.linear_shape import (
 )
 from workloads.kernels.tiling import Tiling
 
-USABLE_CACHE = 0.9  # the rest is left to what else happens to be there
-LEAST_CHUNK = 3  # steps
+LEAST_CHUNK = 3  # steps; where not even these fit, the sums would cost more than they save
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,12 @@ class Chunk:
 
 
 def chunk_steps(t: Tiling, k: int) -> int:
-    """Full steps along K per chunk: what fits L1 with one m-block, in chunks of equal length."""
+    """Full steps along K per chunk: a panel and an m-block in their cache, in equal chunks."""
     steps = k // t.k_cols
     per_step = t.panel * t.weight_tile_bytes + t.m_block * t.rows * t.row_bytes
     sums = t.m_block * t.panel * t.rows * t.row_bytes
-    fitting = int((USABLE_CACHE * t.l1_bytes - sums) // per_step)
+    cache = t.l2_bytes // 2 if t.l2_bytes else t.l1_bytes
+    fitting = (cache - sums) // per_step
     if fitting < LEAST_CHUNK or steps <= fitting:
         return steps
     return -(-steps // -(-steps // fitting))
