@@ -74,8 +74,8 @@ def _show(name: str, overrides: list[str], as_json: bool) -> None:
         return
     console = stdout_console()
     core, tiles = machine.core, machine.core.tiles
-    console.print(f"{machine.name}: {machine.description}")
-    console.print(
+    print(f"{machine.name}: {machine.description}")
+    print(
         f"{core.kind} at {format_clock(machine.clock)}, {core.width} wide, window {core.rob}, "
         f"queues {core.load_queue} loads and {core.store_queue} stores; "
         f"{tiles.count} tiles of {tiles.rows} x {tiles.row_bytes} B"

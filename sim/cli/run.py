@@ -186,18 +186,18 @@ def _print(result: Result) -> None:
     console = stdout_console()
     partial = " (partial: interrupted)" if result.partial else ""
     machine = result.machine
-    console.print(
+    print(
         f"{result.workload} on {machine['name']} at {machine['clock']}, {result.dtype}, "
         f"{result.attention} attention{partial}"
     )
-    console.print(summary(result.account))
+    print(summary(result.account))
     decode = [step for step in result.account.steps if step.kind == "decode"]
     if decode and not result.partial:
         seconds = sum(step.seconds for step in decode)
         count = sum(step.tokens for step in decode)
         cycles = sum(step.cycles for step in decode) / count
-        console.print(f"decode: {cycles:,.0f} cycles a token, {si(count / seconds)} tokens/s")
-    console.print(f"simulated in {result.host_seconds:.1f} s")
-    console.print()
+        print(f"decode: {cycles:,.0f} cycles a token, {si(count / seconds)} tokens/s")
+    print(f"simulated in {result.host_seconds:.1f} s")
+    print()
     for made in account_tables(result.account):
         console.print(made)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sim.result import Account
 
 START = "main"
+EXIT_INTERRUPTED = 130
 
 
 def run_asm(
@@ -56,7 +57,7 @@ def run_asm(
     json: Annotated[
         str, typer.Option("--json", metavar="FILE|-", help="Write the account as JSON.")
     ] = "",
-) -> None:
+) -> int:
     """Assemble a kernel, run it on a machine, and say what it computed and how long it took.
 
     \b
@@ -86,15 +87,22 @@ def run_asm(
 
     cpu = _prepare(assembled, described, inputs, log)
     account = _execute(cpu, entry or START, limit)
+    partial = account.steps[-1].partial
+    if partial:  # half-computed tensors are neither results nor to be judged
+        outputs, expected = {}, {}
     for name, path in outputs.items():
         _save(path, _values(cpu, name))
     differences = {name: _difference(cpu, name, wanted) for name, wanted in expected.items()}
     if json:
-        report = account.to_dict() | {"machine": described.resolved(), "differences": differences}
-        write_text(json, to_json(report))
+        report = {"machine": described.resolved(), "partial": partial, "differences": differences}
+        write_text(json, to_json(report | account.to_dict()))
     if json != STDOUT:
         _print(cpu, assembled, account, differences)
+    if partial:
+        typer.echo("interrupted: the account above is partial", err=True)
+        return EXIT_INTERRUPTED
     _judge(cpu, expected, differences, tolerance)
+    return 0
 
 
 def _pairs(assembled: Assembled, option: str, given: list[str] | None) -> dict[str, Path]:
@@ -165,6 +173,7 @@ def _prepare(assembled: Assembled, machine: Any, inputs: dict[str, Path], log: i
 
 def _execute(cpu: Cpu, entry: str, limit: int) -> Account:
     from sim.cli.console import progress
+    from sim.interrupt import stop_on_interrupt
     from sim.ledger import Ledger
     from sim.result import Region
     from sim.warmup import announce_compilation
@@ -177,12 +186,13 @@ def _execute(cpu: Cpu, entry: str, limit: int) -> Account:
     ledger = Ledger(cpu, regions)
     announce_compilation()
     cpu.start(entry)
-    with progress() as shown:
-        cpu.run(
+    with progress() as shown, stop_on_interrupt() as stopped:
+        finished = cpu.run(
             instruction_limit=limit,
+            should_stop=stopped,
             progress=lambda: shown.update(f"simulating: cycle {cpu.cycles:,}"),
         )
-    ledger.close_step("program", 0, 0)
+    ledger.close_step("program", 0, 0, partial=not finished)
     return ledger.account()
 
 
@@ -241,7 +251,8 @@ def _print(cpu: Cpu, assembled: Assembled, account: Account, differences: dict[s
     from sim.cli.tables import account_tables, summary
 
     console = stdout_console()
-    console.print(summary(account))
+    partial = " (partial: interrupted)" if account.steps[-1].partial else ""
+    print(summary(account) + partial)
     console.print(_tensors(cpu, assembled, differences))
     if cpu.log().size:
         console.print(_log(cpu))

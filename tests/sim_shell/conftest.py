@@ -16,12 +16,17 @@ class Outcome:
 
 @pytest.fixture
 def tickformer(capsys):
-    """Call with arguments; returns exit code, stdout and stderr."""
+    """Call with arguments; returns exit code, stdout and stderr.
+
+    The notice of the first run after an installation, that the engine is compiled, is left out.
+    """
 
     def call(*arguments):
         code = execute([str(argument) for argument in arguments])
         captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
+        lines = captured.err.splitlines(keepends=True)
+        err = "".join(line for line in lines if not line.startswith("compiling the simulator"))
+        return Outcome(code, captured.out, err)
 
     return call
 

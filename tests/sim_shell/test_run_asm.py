@@ -1,6 +1,9 @@
 """`run-asm`: values in and out, comparison, account, and what a program may not do."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -147,3 +150,28 @@ def test_a_program_for_more_tiles_than_the_machine_has_is_refused(tickformer, tm
     outcome = tickformer("run-asm", write(tmp_path, "main:\nmov t9, t8\nhalt\n"))
     assert outcome.code == 1
     assert "t0 to t7" in outcome.err
+
+
+def test_ctrl_c_prints_the_partial_account(tmp_path):
+    """An endless loop in a process of its own, interrupted once it says that it simulates."""
+    file = write(tmp_path, ".tensor a f32 4 4\nmain:\nj main\n")
+    np.save(tmp_path / "a.npy", np.ones((4, 4), dtype=np.float32))
+    report = tmp_path / "report.json"
+    process = subprocess.Popen(
+        [
+            sys.executable, "-c", "from sim.cli.main import main; main()",
+            "run-asm", str(file), "--limit", str(10**15), "--json", str(report),
+            "--expect", f"a={tmp_path}/a.npy",
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while "simulating: cycle" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "(partial: interrupted)" in out
+    assert "partial" in err
+    values = json.loads(report.read_text(encoding="utf-8"))
+    assert values["partial"] is True
+    assert values["cycles"] > 0
