@@ -104,9 +104,9 @@ def _outside_tensor(memory: MemoryMap, first: int, last: int) -> str:
 
 
 def message(fault: Fault, arguments: tuple[int, ...], memory: MemoryMap) -> str:
-    """Return the words for a fault, without its place."""
+    """Return the words for a fault, without its place; arguments beyond its own are ignored."""
     if fault is Fault.OUTSIDE_TENSOR:
-        return _outside_tensor(memory, *arguments)
+        return _outside_tensor(memory, *arguments[:2])
     return FAULT_TEXTS[fault].format(*arguments)
 
 
