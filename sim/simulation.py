@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from isa.errors import UserError
-from sim.interrupt import stop_on_interrupt
 from sim.machine import load_machine
-from sim.result import Region, Result
+from sim.request import Request, make_request
+from sim.result import Result
 
 if TYPE_CHECKING:
     from sim.engine import Cpu
-    from sim.ledger import Ledger
+    from sim.generation import OnText
     from sim.machine import Machine
     from workloads.lowering import Lowered
-    from workloads.tokenizer import DecodeStream, Tokenizer
     from workloads.weights.source import WeightSource
 
-DEFAULT_PROMPT = "Once upon a time"
-DEFAULT_PREFILL = 16  # where a model has no tokenizer
-DEFAULT_TOKENS = 16
 ROOM_STEP = 256  # caches are laid out for multiples of so many positions
-TOP = 5
-
-OnText = Callable[[str], None]
 
 
 def simulate(
@@ -87,12 +79,14 @@ def simulate(
     Raises:
         UserError: an input that cannot be; ``SimulationFault`` for a program that fails.
     """
+    from sim.generation import Generation, Sampling, TextOutput
+
     begin = time.perf_counter()
     described = _machine(machine, cores, clock, overrides)
     tokens_given = ids is not None or prefill > 0 or context > 0
     needs_text = prompt is not None or chat is not None or not tokens_given
     source = _open(workload, values, seed, needs_text=needs_text)
-    request = _request(source, prompt, chat, ids, prefill, context, tokens, seed)
+    request = make_request(source, prompt, chat, ids, prefill, context, tokens, seed)
     sampling = Sampling(temperature, top_k, top_p, np.random.default_rng(seed))
     lowered = _lower(source, described, request, batch, dtype, attention, values)
     run = Generation(
@@ -122,43 +116,6 @@ def simulate(
         partial=run.partial,
         batch_tokens=run.generated,
     )
-
-
-# --- from arguments to what is run --------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Request:
-    """What goes in: ids of the prompt (possibly none), the text shown for them, how many come out.
-
-    ``context`` counts the tokens in the cache before.
-    """
-
-    ids: list[int]
-    shown: str
-    context: int
-    tokens: int
-
-    @property
-    def positions(self) -> int:
-        """Cache positions needed: the last generated token does not go back in."""
-        steps = self.tokens - 1 if self.ids else self.tokens
-        return self.context + len(self.ids) + steps
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen; temperature 0 leaves it to the simulated CPU."""
-
-    temperature: float
-    top_k: int
-    top_p: float
-    rng: np.random.Generator
-
-    def __post_init__(self) -> None:
-        from workloads.sampling import check_sampling
-
-        check_sampling(self.temperature, self.top_k, self.top_p)
 
 
 def _machine(
@@ -191,79 +148,6 @@ def _open(
         entry = entries()[name]
         return RandomWeights(entry.config, seed, byte_tokenizer=entry.byte_tokenizer)
     return open_workload(workload, seed)
-
-
-def _request(
-    source: WeightSource,
-    prompt: str | None,
-    chat: str | None,
-    ids: Sequence[int] | None,
-    prefill: int,
-    context: int,
-    tokens: int | None,
-    seed: int,
-) -> Request:
-    given = [
-        name
-        for name, is_given in (
-            ("prompt", prompt is not None),
-            ("chat", chat is not None),
-            ("ids", ids is not None),
-            ("prefill", prefill > 0),
-        )
-        if is_given
-    ]
-    if len(given) > 1:
-        raise UserError(f"{' and '.join(given)} were both given; choose one of them")
-    if context < 0 or prefill < 0 or (tokens is not None and tokens < 1):
-        raise UserError("context and prefill must be 0 or more, tokens at least 1")
-    if not given and not context:
-        if source.tokenizer() is None:
-            prefill = DEFAULT_PREFILL
-        else:
-            prompt = DEFAULT_PROMPT
-    shown = ""
-    default_tokens = DEFAULT_TOKENS
-    if prompt is not None:
-        prompt_ids = _tokenizer(source, "prompt").encode(prompt)
-        shown = prompt
-    elif chat is not None:
-        prompt_ids = _tokenizer(source, "chat").encode_chat(chat)
-    elif ids is not None:
-        prompt_ids = list(ids)
-    else:
-        prompt_ids = _arbitrary_ids(prefill, source.config.vocab, seed)
-        default_tokens = 1
-    if given and not prompt_ids:
-        raise UserError("the prompt is empty; it needs at least one token")
-    request = Request(prompt_ids, shown, context, tokens or default_tokens)
-    limit = source.config.context
-    if request.context + len(request.ids) > limit:
-        raise UserError(
-            f"the prompt is longer than the context: {request.context + len(request.ids)} tokens, "
-            f"but {source.config.name} was made for {limit}; shorten it"
-        )
-    if request.positions > limit:
-        raise UserError(
-            f"{len(request.ids) + request.context} tokens before and {request.tokens} to generate "
-            f"are longer than the context of {source.config.name}, {limit}; generate at most "
-            f"{request.tokens - (request.positions - limit)}"
-        )
-    return request
-
-
-def _tokenizer(source: WeightSource, option: str) -> Tokenizer:
-    tokenizer = source.tokenizer()
-    if tokenizer is None:
-        raise UserError(
-            f"{source.config.name} has no tokenizer here, so it takes no {option}; "
-            "give token ids (ids) or a number of arbitrary tokens (prefill)"
-        )
-    return tokenizer
-
-
-def _arbitrary_ids(count: int, vocab: int, seed: int) -> list[int]:
-    return np.random.default_rng(seed).integers(0, vocab, count).tolist()
 
 
 def _ends(source: WeightSource) -> frozenset[int]:
@@ -341,143 +225,3 @@ def _check_host_memory(needed: int) -> None:
             f"{present / 1e9:.1f} GB; use bf16, a shorter context, or values off, which gives the "
             "same cycles"
         )
-
-
-# --- running ------------------------------------------------------------------------------------
-
-
-class TextOutput:
-    """Turns generated ids into text as they come; the prompt is shown before the first."""
-
-    def __init__(self, tokenizer: Tokenizer | None, shown: str, on_text: OnText | None) -> None:
-        self._stream: DecodeStream | None = tokenizer.decode_stream() if tokenizer else None
-        self._ends = frozenset(tokenizer.eos_ids if tokenizer else ())
-        self._shown = shown
-        self._on_text = on_text
-        self.text = ""
-
-    def token(self, token: int) -> None:
-        """Take a generated id."""
-        if self._stream is not None and token not in self._ends:
-            self._emit(self._stream.step(token))
-
-    def finish(self) -> None:
-        """Give out what was held back for an incomplete character."""
-        if self._stream is not None:
-            self._emit(self._stream.finish())
-
-    def _emit(self, piece: str) -> None:
-        self.text += piece
-        if self._on_text is not None:
-            self._on_text(self._shown + piece)
-        self._shown = ""
-
-
-@dataclass
-class Generation:
-    """One run of the programs: prefill, then decode steps, booked in a ledger."""
-
-    lowered: Lowered
-    cpu: Cpu
-    request: Request
-    sampling: Sampling
-    ends: frozenset[int]
-    seed: int
-    output: TextOutput
-    progress: OnText | None
-    partial: bool = False
-    top: list[list[tuple[int, float]]] = field(default_factory=list)
-    ledger: Ledger = field(init=False)
-    generated: list[list[int]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        from sim.ledger import Ledger
-
-        regions = [Region(r.name, r.kind, r.layer) for r in self.lowered.regions]
-        self.ledger = Ledger(self.cpu, regions)
-        self.generated = [[] for _ in range(self.lowered.batch)]
-
-    def execute(self) -> None:
-        """Run all steps; Ctrl-C ends the run with what there is."""
-        lowered, cpu, request = self.lowered, self.cpu, self.request
-        with stop_on_interrupt() as stopped:
-            if request.context:
-                lowered.start_context(cpu.control, cpu.mem, request.context, self.seed)
-            chosen: list[int] | None = None
-            steps = request.tokens
-            if request.ids:
-                sequences = [request.ids] * lowered.batch
-                starts = [request.context] * lowered.batch
-                lowered.begin_prefill(cpu.control, sequences, starts)
-                going_on = self._step("prefill", len(request.ids), stopped)
-                chosen = self._choose() if going_on else None
-                steps -= 1
-            else:
-                going_on = True
-                if cpu.mem is not None:
-                    first = _arbitrary_ids(1, lowered.config.vocab, self.seed)
-                    chosen = first * lowered.batch
-            for _ in range(steps):
-                if not going_on or self._ended():
-                    break
-                if stopped():
-                    self.partial = True
-                    break
-                lowered.begin_decode(cpu.control, cpu.mem, chosen)
-                going_on = self._step("decode", 1, stopped)
-                chosen = self._choose() if going_on else None
-        self.output.finish()
-
-    def _step(self, kind: str, rows: int, stopped: Callable[[], bool]) -> bool:
-        """Run the program once and book it; False when it was interrupted."""
-        lowered, cpu = self.lowered, self.cpu
-        done = len(self.generated[0])
-        if kind == "prefill":
-            what = f"prefill of {rows} tokens"
-        else:
-            what = f"token {done + 1} of {self.request.tokens}"
-        cpu.start(kind)
-        finished = cpu.run(
-            should_stop=stopped,
-            progress=lambda: self._tell(f"{what}: cycle {cpu.cycles:,}"),
-        )
-        context = max(lowered.lengths(cpu.control))
-        self.ledger.close_step(kind, rows * lowered.batch, context, partial=not finished)
-        self.partial = not finished
-        return finished
-
-    def _tell(self, text: str) -> None:
-        if self.progress is not None:
-            self.progress(text)
-
-    def _choose(self) -> list[int] | None:
-        """The next token of every sequence; None with values off."""
-        mem = self.cpu.mem
-        if mem is None:
-            return None
-        logits = self.lowered.logits(mem)
-        self.top.append(_top(logits[0]))
-        sampling = self.sampling
-        if sampling.temperature == 0:
-            chosen = self.lowered.next_tokens(mem)
-        else:
-            from workloads.sampling import sample
-
-            chosen = [
-                sample(row, sampling.temperature, sampling.top_k, sampling.top_p, sampling.rng)
-                for row in logits
-            ]
-        for tokens, token in zip(self.generated, chosen, strict=True):
-            tokens.append(token)
-        self.output.token(chosen[0])
-        return chosen
-
-    def _ended(self) -> bool:
-        """Whether every sequence has said its end-of-text token."""
-        return bool(self.ends) and all(not self.ends.isdisjoint(ids) for ids in self.generated)
-
-
-def _top(logits: np.ndarray) -> list[tuple[int, float]]:
-    """The best ids with their logits, best first; equal logits by id."""
-    order = np.argsort(-logits, kind="stable")[:TOP]
-    return [(int(token), float(logits[token])) for token in order]
