@@ -16,6 +16,12 @@ def target(request: pytest.FixtureRequest) -> Target:
     return TARGETS[request.param]
 
 
+@pytest.fixture(params=["8x16x64", "8x4x64", "8x4x16"])
+def machine(request: pytest.FixtureRequest) -> Target:
+    """The tiles of the machines in the presets, for tests of whole models."""
+    return TARGETS[request.param]
+
+
 @pytest.fixture(params=["f32", "bf16"])
 def dtype(request: pytest.FixtureRequest) -> str:
     return str(request.param)

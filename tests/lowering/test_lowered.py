@@ -26,23 +26,18 @@ class Unreadable(RandomWeights):
         raise AssertionError(f"{name} was read")
 
 
-def test_program_size_is_independent_of_context_and_prompt(target: Target, dtype: str) -> None:
-    for config in (LLAMA, GPT2):
-        for attention in ("online", "naive"):
-            sizes = {
-                len(
-                    lower(
-                        RandomWeights(config),
-                        target,
-                        context=context,
-                        prompt_rows_max=rows,
-                        dtype=dtype,
-                        attention=attention,
-                    ).programs[0]
-                )
-                for context, rows in ((1, 1), (16, 16), (17, 17), (64, 512))
-            }
-            assert len(sizes) == 1
+def test_program_size_is_independent_of_context_and_prompt(machine: Target, dtype: str) -> None:
+    for config, attention in ((LLAMA, "online"), (GPT2, "naive")):
+        options = {"dtype": dtype, "attention": attention}
+        sizes = {
+            len(
+                lower(
+                    RandomWeights(config), machine, context=n, prompt_rows_max=rows, **options
+                ).programs[0]
+            )
+            for n, rows in ((1, 1), (16, 16), (17, 17), (64, 512))
+        }
+        assert len(sizes) == 1
 
 
 def test_layers_share_kernels() -> None:

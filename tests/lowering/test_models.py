@@ -34,9 +34,9 @@ def test_prefill_and_decode_match_numpy(
 
 @pytest.mark.parametrize("config", [LLAMA, GPT2], ids=lambda config: config.name)
 @pytest.mark.parametrize("lengths", [(17, 1, 5), (2,) * 18])
-def test_ragged_batch(target: Target, config: ModelConfig, lengths: tuple[int, ...]) -> None:
+def test_ragged_batch(machine: Target, config: ModelConfig, lengths: tuple[int, ...]) -> None:
     """Every sequence of a batch gets the logits it would get alone."""
-    session = Session(config, target, batch=len(lengths), context=20)
+    session = Session(config, machine, batch=len(lengths), context=20)
     sequences = [prompt(config, length, seed) for seed, length in enumerate(lengths)]
     for step in range(2):
         logits = session.decode() if step else session.prefill(sequences)
@@ -50,7 +50,7 @@ def test_ragged_batch(target: Target, config: ModelConfig, lengths: tuple[int, .
 @pytest.mark.parametrize("config", [LLAMA, GPT2], ids=lambda config: config.name)
 @pytest.mark.parametrize("attention", ["online", "naive"])
 def test_bf16_matches_a_rounding_oracle(
-    target: Target, config: ModelConfig, attention: str
+    machine: Target, config: ModelConfig, attention: str
 ) -> None:
     """Within four units in the last place of bf16 (2^-8) in every element of the last hidden row.
 
@@ -58,7 +58,7 @@ def test_bf16_matches_a_rounding_oracle(
     then a rounding falls the other way, by one unit; a unit in one element of a row reaches all
     elements of the next.
     """
-    session = Session(config, target, context=25, dtype="bf16", attention=attention)
+    session = Session(config, machine, context=25, dtype="bf16", attention=attention)
     ids = prompt(config, 19)
     logits = session.prefill([ids])
     for _ in range(2):
@@ -84,15 +84,15 @@ def test_bf16_rounds_exactly_what_is_stored() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["f32", "bf16"])
-def test_prefill_equals_decoding_the_prompt(target: Target, dtype: str) -> None:
+def test_prefill_equals_decoding_the_prompt(machine: Target, dtype: str) -> None:
     """The cache does not know whether it was filled at once, in parts, or token by token."""
     ids = prompt(LLAMA, 21)
     options = {"context": 24, "dtype": dtype}
-    at_once = Session(LLAMA, target, **options).prefill([ids])
-    session = Session(LLAMA, target, **options)
+    at_once = Session(LLAMA, machine, **options).prefill([ids])
+    session = Session(LLAMA, machine, **options)
     session.prefill([ids[:7]])
     in_parts = session.prefill([ids[7:]], [7])
-    session = Session(LLAMA, target, **options)
+    session = Session(LLAMA, machine, **options)
     session.prefill([ids[:19]])
     session.decode([ids[19]])
     by_token = session.decode([ids[20]])
@@ -102,10 +102,10 @@ def test_prefill_equals_decoding_the_prompt(target: Target, dtype: str) -> None:
     np.testing.assert_allclose(by_token, at_once, atol=tolerance)
 
 
-def test_online_and_naive_attention_agree(target: Target) -> None:
+def test_online_and_naive_attention_agree(machine: Target) -> None:
     results = {}
     for attention in ("online", "naive"):
-        session = Session(LLAMA, target, context=40, attention=attention)
+        session = Session(LLAMA, machine, context=40, attention=attention)
         results[attention] = [session.prefill([prompt(LLAMA, 37)]), session.decode()]
     np.testing.assert_allclose(results["online"], results["naive"], atol=1e-5)
 

@@ -23,7 +23,7 @@ def reference(x: F32, scale: F32, shift: F32 | None) -> F32:
 
 
 @pytest.mark.parametrize("centred", [False, True])
-@pytest.mark.parametrize("n", [1, 13, 64, 300])
+@pytest.mark.parametrize("n", [1, 13, 300])
 @pytest.mark.parametrize(("lengths", "step"), [((1,), True), ((17, 1, 5), False), ((1,) * 5, True)])
 def test_norm(
     target: Target,
