@@ -1,0 +1,41 @@
+"""Branch prediction: two-bit counters and a return stack (rule F5)."""
+
+from isa.table import OP
+from sim.engine.flat import Flat
+from sim.engine.jit import njit
+from sim.engine.layout import (
+    C_RAS_TOP,
+    H_PREDICTOR,
+    H_PREDICTOR_MASK,
+    H_RAS,
+    H_RETURN_STACK,
+)
+
+J, JAL, JR = OP["j"], OP["jal"], OP["jr"]
+TAKEN = 2  # a two-bit counter at or above this predicts "taken"
+
+
+@njit
+def predicted(S: Flat, core: int, op: int, pc: int, target: int) -> bool:
+    """Whether the front end would have gone to ``target``; trains the predictor."""
+    if op == J:
+        return True
+    depth = S[H_RETURN_STACK]
+    top = S[core + C_RAS_TOP]
+    if op == JAL:
+        if depth > 0:
+            S[core + S[H_RAS] + top % depth] = pc + 1
+            S[core + C_RAS_TOP] = top + 1
+        return True
+    if op == JR:
+        if top == 0:
+            return False
+        S[core + C_RAS_TOP] = top - 1
+        return S[core + S[H_RAS] + (top - 1) % depth] == target
+    counter = core + S[H_PREDICTOR] + (pc & S[H_PREDICTOR_MASK])
+    state = S[counter]
+    if target != pc + 1:
+        S[counter] = min(state + 1, 3)
+        return state >= TAKEN
+    S[counter] = max(state - 1, 0)
+    return state < TAKEN
