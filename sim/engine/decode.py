@@ -409,13 +409,16 @@ def decode(S: Flat, P: Flat, core: int, ip: int) -> int:
             n = rows
             if slot != SLOT_ROW:
                 width = S[core + C_UNITS + S[o + O_UNIT] * 8 + U_BYTES]
-                n = rows * ((S[core + N_COLS] * 4 + width - 1) // width)
+                cols = S[core + N_COLS]
                 if kind == KIND_MATMUL:
-                    # one multiply-add per k (per pair of k for bf16 operands)
+                    # the accumulator's elements fill the lanes; they are added to once per k
+                    # (per pair of k for bf16 operands)
                     k = S[core + N_K]
                     chain = (k + 1) >> 1 if op == MATMUL_BF16 else k
-                    n *= chain
+                    n = chain * ((rows * cols * 4 + width - 1) // width)
                     S[core + N_CHAIN] = chain
+                else:
+                    n = rows * ((cols * 4 + width - 1) // width)
     elif kind == KIND_CONTROL:
         address = S[core + C_X + P[ip + P_C]] + P[ip + P_B]
         code = check_control(S, address)

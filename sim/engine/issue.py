@@ -192,10 +192,16 @@ def begin(S: Flat, core: int, unit: int, e: int, t: int, horizon: int) -> None:
     S[unit + U_FREE] = first + slots
     behind = first + slots
     last = t if behind <= (t + 1) * pipes else (behind - 1) // pipes
-    # a cracked matmul adds E_CHAIN products to every element, one after another
-    chained = t + S[e + E_CHAIN] * S[e + E_LATENCY]
-    when = max(last + S[e + E_LATENCY], chained)
-    complete(S, core, e, when, max(last + S[e + E_ACC_LATENCY], chained))
+    latency = S[e + E_LATENCY]
+    again = S[e + E_ACC_LATENCY]
+    when = last + latency
+    accumulate = last + again
+    if S[e + E_CHAIN] > 0:
+        # a cracked matmul adds E_CHAIN products to every element, one after another
+        chained = t + S[e + E_CHAIN] * again
+        when = max(when, chained - again + latency)
+        accumulate = max(accumulate, chained)
+    complete(S, core, e, when, accumulate)
 
 
 @njit

@@ -99,11 +99,12 @@ def needs_compilation(function: Callable[..., Any] | None = None) -> bool:
     """
     if config.DISABLE_JIT:
         return False
-    pattern = "*/*.nbi"
-    if function is not None:
-        name = function.__qualname__.replace("<", "").replace(">", "")
-        pattern = f"*/*.{name}-*.nbi"
-    return next(CACHE_FOLDER.glob(pattern), None) is None
+    if function is None:
+        return next(CACHE_FOLDER.glob("*/*.nbi"), None) is None
+    name = function.__qualname__.replace("<", "").replace(">", "")
+    # Numba keeps a folder for each place a source lies in: another checkout's does not count.
+    folder = Path(function.stats.cache_path)  # type: ignore[attr-defined]
+    return next(folder.glob(f"*.{name}-*.nbi"), None) is None
 
 
 def _drop_old_folders(current: Path) -> None:

@@ -288,7 +288,7 @@ class Core(Section):
         width = self.units[row.unit].bytes or row_bytes
         if row.cls == "matmul":
             # k multiply-adds an element for f32, k / 2 pairs for bf16: row_bytes / 4 either way.
-            return rows * (row_bytes // 4) * -(-4 * rows // width)
+            return (row_bytes // 4) * -(-4 * rows * rows // width)
         return rows * -(-row_bytes // width)
 
 

@@ -180,9 +180,10 @@ def slots(m: Machine, cls: str, dtype: str, rows: int, cols: int, k: int = 0) ->
     op = m.core.op(cls, dtype)
     n = {"instruction": 1, "row": rows}.get(op.slot)
     if n is None:
-        n = rows * ceil_div(4 * cols, m.core.units[op.unit].bytes)
+        width = m.core.units[op.unit].bytes
+        n = rows * ceil_div(4 * cols, width)
         if cls == "matmul":
-            n *= chain(dtype, k)
+            n = chain(dtype, k) * ceil_div(4 * rows * cols, width)
     return n * op.occupancy
 
 

@@ -77,7 +77,8 @@ class Step:
 
     def accumulates_from(self) -> int:
         """When a matmul may start to add to this one's result."""
-        return max(self.end + self.accumulate_latency, self.issue + self.chain * self.latency)
+        again = self.accumulate_latency
+        return max(self.end + again, self.issue + self.chain * again)
 
 
 class Pipeline:
@@ -134,8 +135,10 @@ class Pipeline:
             if self._ready(step) and start < (self.cycle + 1) * pipes:
                 self.free[step.unit] = start + step.slots
                 step.issue, step.end = self.cycle, (start + step.slots - 1) // pipes
-                chained = step.issue + step.chain * step.latency
-                step.complete = max(step.end + step.latency, chained)
+                step.complete = step.end + step.latency
+                if step.chain:
+                    chained = step.issue + (step.chain - 1) * step.accumulate_latency
+                    step.complete = max(step.complete, chained + step.latency)
             elif self.core.kind == "in-order":
                 return
 

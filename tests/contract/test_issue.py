@@ -87,10 +87,11 @@ def test_a_dependent_chain_runs_at_the_latency(name, cls, dtype, line):
         last = (n - 1) // pipes  # cycles to the last slot of an idle unit
         result = after = last + op.latency
         if cls == "matmul":
-            additions = chain(dtype, cols) * op.latency if op.slot == "vector" else 0
-            result = max(result, additions)
             again = op.accumulate_latency if op.accumulate_latency is not None else op.latency
-            after = max(last + again, additions)
+            links = chain(dtype, cols) if op.slot == "vector" else 0
+            if links:
+                result = max(result, (links - 1) * again + op.latency)
+            after = max(last + again, links * again)
         assert row.complete == row.issue + result
         assert following.issue == row.issue + after
 
@@ -149,8 +150,8 @@ def test_a_cracked_matmul_adds_up_k_products_one_after_another(dtype, k, pipes):
     a, b, c = r.at("a"), r.at("b"), r.at("c")
     steps = chain(dtype, k)
     last = (4 * steps * 1 - 1) // pipes  # 4 rows of 16 bytes: one vector each
-    assert b.issue == a.issue + max(last + 2, steps * 4)
-    assert b.complete == b.issue + max(last + 4, steps * 4)
+    assert b.issue == a.issue + max(last + 2, steps * 2)
+    assert b.complete == b.issue + max(last + 4, (steps - 1) * 2 + 4)
     assert c.issue == b.complete
 
 
@@ -196,7 +197,9 @@ def test_independent_instructions_keep_every_pipe_busy(name, cls, dtype, count, 
     op = m.core.op(cls, dtype)
     pipes = m.core.units[op.unit].pipes
     n = slots(m, cls, dtype, rows, cols, k=cols)
-    additions = chain(dtype, cols) * op.latency if cls == "matmul" and op.slot == "vector" else 0
+    again = op.accumulate_latency if op.accumulate_latency is not None else op.latency
+    cracked = cls == "matmul" and op.slot == "vector"
+    additions = (chain(dtype, cols) - 1) * again + op.latency if cracked else 0
     first = r.rows[0].issue * pipes  # slots follow each other without a gap
     assert r.rows[0].issue == r.rows[0].dispatch + 1
     for i, row in enumerate(r.rows):
