@@ -1,0 +1,33 @@
+"""Where every dispatch slot went (A1): a table of operators and causes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+ACCOUNT_COLUMNS = ("instructions", "flops", "dram_read_bytes", "dram_write_bytes")
+CAUSES = (
+    "retiring",
+    "bad speculation",
+    "front end",
+    "waiting for other cores",
+    "memory: store",
+    "memory: L1",
+    "memory: L2",
+    "memory: L3",
+    "memory: DRAM",
+)
+
+
+class Account:
+    """Counts per operator (row): `ACCOUNT_COLUMNS`, then slots by cause."""
+
+    def __init__(self, regions: int, units: list[str]) -> None:
+        self.causes = [*CAUSES, *(f"core: {name}" for name in units)]
+        names = [*ACCOUNT_COLUMNS, *self.causes]
+        self._column = {name: index for index, name in enumerate(names)}
+        self.table: NDArray[np.int64] = np.zeros((regions, len(names)), dtype=np.int64)
+
+    def add(self, region: int, column: str, count: int) -> None:
+        """Book ``count`` on an operator and a column."""
+        self.table[region, self._column[column]] += count

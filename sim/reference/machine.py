@@ -1,0 +1,305 @@
+"""The reference CPU: the machine of docs/timing.md as SimPy processes, one per core.
+
+It has the face of the compiled `sim.engine.Cpu`, and can be stepped and looked into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+from simpy.events import EventPriority
+
+from isa.errors import InternalError, SimulationFault
+from isa.faults import Fault, Trap, simulation_fault
+from isa.memory import MemoryMap
+from isa.program import Program
+from isa.state import State
+from sim.machine.schema import Machine
+from sim.reference.account import Account
+from sim.reference.cache import Below, Cache, Crossing, FirstLevel
+from sim.reference.clock import Clock
+from sim.reference.core import Core
+from sim.reference.dram import Dram
+from sim.reference.instruction import Flight
+from sim.reference.observe import CoreView, view
+
+FS_PER_SECOND = 10**15
+LOG_FIELDS = ("core", "pc", "dispatch", "issue", "complete", "retire")
+FIRST_CORE = 2  # SimPy's own priorities are 0 and 1
+STEPS = 5_000  # cycles between two looks at `should_stop`
+
+
+class ReferenceCpu:
+    """The reference engine with one machine, one program per core and one memory.
+
+    ``mem`` is tensor memory (``None`` with values off), ``control`` the control segment (int64
+    words); the caller fills both. ``log`` keeps the dispatch, issue, complete and retire cycles of
+    that many instructions. Raises `UserError` for programs that do not fit the machine.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        programs: list[Program],
+        memory: MemoryMap,
+        *,
+        values: bool = True,
+        regions: int = 1,
+        log: int = 0,
+    ) -> None:
+        target = machine.target()
+        for program in programs:
+            program.check_target(target)
+        self.machine = machine
+        self.programs = programs
+        self.memory = memory
+        self.values = values
+        self.environment = simpy.Environment()
+        # Without values the tensors are computed too, from zeros: no cycle depends on them.
+        hidden = memory.allocate()
+        self.mem: NDArray[np.uint8] | None = hidden if values else None
+        self.control: NDArray[np.int64] = memory.allocate_control()
+        self.clock = Clock(machine.clock)
+        self._account = Account(regions, list(machine.core.units))
+        self._log: list[tuple[int, ...]] = []
+        self._log_length = log
+        self._instructions = 0
+        self._limit: int | None = None
+        self._cycles_done = 0
+        self._signalled = self.environment.event()
+        self._build_caches(len(programs))
+        counters: dict[int, int] = {}
+        self._cores = [
+            Core(
+                number,
+                machine.core,
+                program,
+                State(memory, hidden, self.control, target, counters),
+                self._l1[number],
+                machine.l1.line,
+                self._account,
+                self._count_instruction,
+                self._retired,
+            )
+            for number, program in enumerate(programs)
+        ]
+        self._parked: set[int] = set()
+
+    def _build_caches(self, cores: int) -> None:
+        """L1 and L2 of each core in core cycles, L3 and DRAM in fs (T1)."""
+        machine = self.machine
+        self._dram = Dram(machine.dram, machine.l1.line, self._account)
+        shared: Below = self._dram
+        self._l3: Cache | None = None
+        if machine.l3:
+            clock = Clock(machine.l3.clock) if machine.l3.clock else self.clock
+            self._l3 = Cache("L3", machine.l3, shared, clock.cycle_fs)
+            shared = self._l3
+        below: list[Below] = [Crossing(self.clock, shared) for _ in range(cores)]
+        self._l2: list[Cache] = []
+        if machine.l2:
+            self._l2 = [Cache("L2", machine.l2, each) for each in below]
+            below = list(self._l2)
+        self._l1 = [FirstLevel("L1", machine.l1, each) for each in below]
+
+    # --- running ---------------------------------------------------------------------------------
+
+    def start(self, entry: str = "main") -> None:
+        """Let every core begin at a label of its program, in the cycle in which all had halted."""
+        begin = max(core.now for core in self._cores)
+        for core, program in zip(self._cores, self.programs, strict=True):
+            core.state.pc = program.entry(entry)
+            core.state.region = 0
+            core.state.halted = False
+            core.next = begin
+            core.front.restart(begin)
+            self.environment.process(self._live(core))
+
+    def run(
+        self,
+        *,
+        instruction_limit: int | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        progress: Callable[[], None] | None = None,
+    ) -> bool:
+        """Run until every core has halted; returns False if ``should_stop`` ended it before.
+
+        Raises `SimulationFault` for what a program may not do: the faults of `isa.faults`, a
+        deadlock, or more than ``instruction_limit`` instructions.
+        """
+        if instruction_limit is None:
+            self._limit = None
+        else:
+            self._limit = self._instructions + instruction_limit
+        looked = self._cycles_done
+        with np.errstate(all="ignore"):
+            while self.running:
+                self.environment.step()
+                self._check_deadlock()
+                if self._cycles_done - looked >= STEPS:
+                    looked = self._cycles_done
+                    if progress is not None:
+                        progress()
+                    if should_stop is not None and should_stop():
+                        return False
+        return True
+
+    def step(self) -> bool:
+        """Run one cycle in which something may happen; returns whether any core still runs."""
+        done = self._cycles_done
+        with np.errstate(all="ignore"):
+            while self.running and self._cycles_done == done:
+                self.environment.step()
+                self._check_deadlock()
+        return self.running
+
+    def observe(self) -> list[CoreView]:
+        """Who is where in each core's pipeline, and what waits for what."""
+        return [view(core) for core in self._cores]
+
+    @property
+    def running(self) -> bool:
+        """Whether a core has not halted."""
+        return any(not core.state.halted for core in self._cores)
+
+    def _live(self, core: Core) -> Generator[simpy.Event, Any, None]:
+        """The SimPy process of a core: from one cycle in which something happens to the next."""
+        while not core.state.halted:
+            if core.front.waits_for is None:
+                if core.next < 0:
+                    raise InternalError(f"core {core.number} stands still: {view(core)}")
+                yield self._at(core)
+            else:  # F8: a signal is seen in the first cycle at or after the signal's
+                yield from self._await_signal(core)
+            counters = dict(core.state.counters)
+            try:
+                core.cycle(core.next)
+            except Trap as trap:
+                program, pc = self.programs[core.number], core.state.pc
+                fault, arguments = trap.fault, trap.arguments
+                raise simulation_fault(fault, arguments, program, pc, self.memory) from None
+            self._cycles_done += 1
+            if counters != core.state.counters:
+                self._signal()
+
+    def _signal(self) -> None:
+        """Wake the cores that wait for a counter."""
+        self._parked.clear()
+        signalled, self._signalled = self._signalled, self.environment.event()
+        signalled.succeed()
+
+    def _await_signal(self, core: Core) -> Generator[simpy.Event, Any, None]:
+        """Let time pass to the core's next cycle or to a signal, whichever comes first."""
+        if core.next >= 0:
+            yield self._at(core) | self._signalled
+        else:
+            self._parked.add(core.number)
+            yield self._signalled
+        seen = max(core.now + 1, self.clock.first_at(int(self.environment.now)))
+        core.next = seen if core.next < 0 else min(core.next, seen)
+
+    def _at(self, core: Core) -> simpy.Event:
+        """The start of the core's next cycle; of several cores the lowest goes first (T3)."""
+        event = simpy.Event(self.environment)
+        event._ok = True
+        event._value = None
+        delay = max(0, self.clock.start(core.next) - int(self.environment.now))
+        priority = EventPriority(FIRST_CORE + core.number)
+        self.environment.schedule(event, priority=priority, delay=delay)
+        return event
+
+    def _count_instruction(self) -> None:
+        if self._limit is not None and self._instructions >= self._limit:
+            raise Trap(Fault.RUNAWAY, self._limit)
+        self._instructions += 1
+
+    def _retired(self, core: int, flight: Flight) -> None:
+        if len(self._log) < self._log_length:
+            times = (flight.dispatch, flight.issue, flight.complete, flight.retire)
+            self._log.append((core, flight.pc, *(-1 if t is None else t for t in times)))
+
+    def _check_deadlock(self) -> None:
+        live = [core for core in self._cores if not core.state.halted]
+        if live and all(core.number in self._parked for core in live):
+            raise SimulationFault(self._deadlock(live))
+
+    def _deadlock(self, live: list[Core]) -> str:
+        lines = []
+        for core in live:
+            if core.front.waits_for is None:
+                pc = core.state.pc
+                raise InternalError(f"core {core.number} stands still at pc {pc} without waiting")
+            counter, count = core.front.waits_for
+            have = core.state.counters.get(counter, 0)
+            lines.append(
+                f"core {core.number}, pc {core.state.pc}: counter {counter} is {have}, "
+                f"waited for {count}"
+            )
+        return "deadlock: no running core can go on\n  " + "\n  ".join(lines)
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of core 0 since the first start."""
+        return self._cores[0].now
+
+    @property
+    def now_fs(self) -> int:
+        """Simulated time in femtoseconds."""
+        return max(self.clock.start(core.now) for core in self._cores)
+
+    @property
+    def seconds(self) -> float:
+        """Simulated time in seconds."""
+        return self.now_fs / FS_PER_SECOND
+
+    @property
+    def instructions(self) -> int:
+        """Instructions dispatched by all cores."""
+        return self._instructions
+
+    def tensor(self, name: str) -> NDArray[Any]:
+        """Bytes of a tensor as a view of its stored type (row-major tensors in their shape)."""
+        if self.mem is None:
+            raise InternalError("there are no tensor values: the run is with values off")
+        return self.memory.array(self.mem, name)
+
+    def causes(self) -> list[str]:
+        """Names of the causes, in the order of the account's columns."""
+        return self._account.causes
+
+    def account(self) -> NDArray[np.int64]:
+        """A copy of the account: [operator, column]; columns are `ACCOUNT_COLUMNS` + causes()."""
+        return self._account.table.copy()
+
+    def cache_counters(self) -> dict[str, dict[str, int]]:
+        """Per level (private levels summed over cores) accesses and the counters of `Cache`."""
+        levels: dict[str, list[Cache]] = {"L1": list(self._l1)}
+        if self._l2:
+            levels["L2"] = self._l2
+        if self._l3:
+            levels["L3"] = [self._l3]
+        result = {}
+        for name, caches in levels.items():
+            counts = {key: sum(cache.count[key] for cache in caches) for key in caches[0].count}
+            result[name] = {"accesses": counts["hits"] + counts["misses"], **counts}
+        return result
+
+    def dram_counters(self) -> dict[str, int]:
+        """Counters of DRAM, summed over channels."""
+        return self._dram.counters()
+
+    def core_counters(self) -> dict[str, int]:
+        """Instructions, branches, mispredictions and forwarded line accesses of all cores."""
+        names = ("instructions", "branches", "mispredictions")
+        counts = {name: sum(core.front.counts[name] for core in self._cores) for name in names}
+        return {**counts, "forwards": sum(core.loads.forwards for core in self._cores)}
+
+    def log(self) -> NDArray[np.int64]:
+        """Rows of `LOG_FIELDS`, one per retired instruction in the order of retirement."""
+        return np.array(self._log, dtype=np.int64).reshape(len(self._log), len(LOG_FIELDS))

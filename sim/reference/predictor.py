@@ -1,0 +1,43 @@
+"""Branch prediction (F5): two-bit counters and a return stack."""
+
+from __future__ import annotations
+
+from isa.encoding import Instr
+from sim.machine.schema import Core as CoreConfig
+
+WEAKLY_TAKEN = 2
+STRONGLY_TAKEN = 3
+
+
+class Predictor:
+    """Says, for every branch, whether it was foreseen, and learns from it."""
+
+    def __init__(self, config: CoreConfig) -> None:
+        self.counters = [WEAKLY_TAKEN] * config.predictor_entries
+        self.ring = [-1] * config.return_stack
+        self.top = 0
+
+    def foresees(self, pc: int, instr: Instr, target: int, *, taken: bool) -> bool:
+        """Whether the branch at ``pc`` was predicted right; ``target`` is where it went."""
+        if instr.mnemonic == "j":
+            return True
+        if instr.mnemonic == "jal":
+            self._push(pc + 1)
+            return True
+        if instr.mnemonic == "jr":
+            return self._pop() == target
+        index = pc % len(self.counters)
+        counter = self.counters[index]
+        self.counters[index] = min(counter + 1, STRONGLY_TAKEN) if taken else max(counter - 1, 0)
+        return (counter >= WEAKLY_TAKEN) == taken
+
+    def _push(self, pc: int) -> None:
+        if self.ring:
+            self.ring[self.top] = pc
+            self.top = (self.top + 1) % len(self.ring)
+
+    def _pop(self) -> int:
+        if not self.ring:
+            return -1
+        self.top = (self.top - 1) % len(self.ring)
+        return self.ring[self.top]
