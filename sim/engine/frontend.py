@@ -16,6 +16,7 @@ from sim.engine.layout import (
     A_COLUMNS,
     A_FLOPS,
     A_INSTRUCTIONS,
+    ACCESS_BYTE,
     ACCESS_GATHER,
     BLOCK_FENCE,
     BLOCK_NONE,
@@ -216,7 +217,8 @@ def enter_memory(
             hi = max(hi, start + row_bytes)
         S[e + E_ADDRESS] = -1
     release_drained(S, core, S[e + E_DISPATCH])
-    S[e + E_OVERLAP] = 1 if may_overlap(S, core, lo, hi) else 0
+    if P[ip + P_ACCESS] != ACCESS_BYTE:  # prefetch waits for nothing
+        S[e + E_OVERLAP] = 1 if may_overlap(S, core, lo, hi) else 0
     S[e + E_SI] = S[core + C_SI_TAIL]
     S[e + E_SQ] = S[core + C_SQ_TAIL]
 
@@ -319,8 +321,8 @@ def fence_done(S: Flat, core: int, t: int) -> bool:
 
 
 @njit
-def synchronise(S: Flat, P: Flat, core: int, ip: int, t: int) -> bool:
-    """signal, wait, halt: True when dispatch may go on behind it."""
+def synchronise(S: Flat, P: Flat, core: int, ip: int, slot: int, t: int) -> bool:
+    """signal, wait, halt: True when dispatch may go on behind it, in ``slot`` of cycle ``t``."""
     op = P[ip + P_OP]
     if op == WAIT:
         counter = P[ip + P_A]
@@ -336,6 +338,9 @@ def synchronise(S: Flat, P: Flat, core: int, ip: int, t: int) -> bool:
         S[core + C_BLOCK] = BLOCK_FENCE
         return False
     if op == HALT:
+        if slot > t * S[H_WIDTH]:  # this cycle belongs to what was dispatched in it
+            S[core + C_DISPATCH_NEXT] = t + 1
+            return False
         S[core + C_HALTED] = 1
         S[H_RUNNING] -= 1
         return False
@@ -377,7 +382,7 @@ def dispatch(S: Flat, P: Flat, T: Flat, M: Flat, core: int, t: int) -> int:
             S[core + C_PC] = pc + 1
             continue
         if kind == KIND_SYNC:
-            if not synchronise(S, P, core, ip, t):
+            if not synchronise(S, P, core, ip, slot, t):
                 break
             charge(S, S[core + C_REGION], X_RETIRING, 1)
             S[core + C_DISPATCHED] += 1
