@@ -135,7 +135,7 @@ def hit(S: Flat, state: int, tags: int, position: int, t: int, demand: bool, dir
                 served = 0
             elif demand:
                 S[state + V_MERGES] += 1
-        if demand and word & TAG_PREFETCHED:
+        if word & TAG_PREFETCHED:
             word &= ~TAG_PREFETCHED
             S[state + V_PREFETCH_USEFUL] += 1
             if served > 0:
@@ -281,15 +281,16 @@ def l2_read(S: Flat, core: int, line: int, t: int, pc: int, region: int, demand:
         if demand:
             S[state + V_HITS] += 1
         fresh = S[tags + position] & TAG_PREFETCHED != 0
-        served = hit(S, state, tags, position, t, True, 0)
+        served = hit(S, state, tags, position, t, demand, 0)
         result = max(served, (t + S[cfg + L_HIT]) * LEVELS + (X_L2 - X_L1))
     else:
         if demand:
             S[state + V_MISSES] += 1
+        leaves = t
         if mshr_held(S, state, t) >= S[cfg + L_MSHRS]:
             S[state + V_MSHR_STALLS] += 1
-            t = mshr_free_at(S, cfg, state)
-        result = l2_fetch(S, core, line, t, region, demand, 0)
+            leaves = mshr_free_at(S, cfg, state)
+        result = l2_fetch(S, core, line, leaves, region, demand, 0)
     if S[cfg + L_PREFETCH] != PREFETCH_NONE:
         step = train(S, cfg, state, pc, line, fresh)
         if step != 0:
