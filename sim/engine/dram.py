@@ -68,65 +68,63 @@ def split(value: int, divisor: int, shift: int) -> int:
 
 
 @njit
-def burst(S: Flat, d: int, channel: int, ready: int) -> int:
-    """Take the first free burst slot at or after ``ready``; returns the slot's start.
-
-    Slots that touch a refresh are skipped; the ring remembers which slots are taken.
-    """
-    length = S[d + D_BURST]
-    refi = S[d + D_REFI]
-    rfc = S[d + D_RFC]
+def free_slot(S: Flat, channel: int, ready: int, length: int) -> int:
+    """The first free burst slot at or after ``ready``; the ring remembers which are taken."""
     slot = (ready + length - 1) // length
     bus = channel + K_BUS
-    while True:
-        start = slot * length
-        phase = start - refresh_period(S, d, start)
-        if phase < rfc:  # inside a refresh: to the first slot behind it
-            slot = (start - phase + rfc + length - 1) // length
-        elif phase + length > refi or S[bus + (slot & BUS_MASK)] == slot:
-            slot += 1
-        else:
-            S[bus + (slot & BUS_MASK)] = slot
-            return start
+    while S[bus + (slot & BUS_MASK)] == slot:
+        slot += 1
+    return slot
 
 
 @njit
 def bank_access(S: Flat, d: int, channel: int, line: int, t: int, write: bool) -> int:
-    """Activate, read or write one line from ``t`` on; returns the end of its burst."""
+    """Activate, read or write one line from ``t`` on; returns the end of its burst.
+
+    An access lies between two refreshes: one that would not end before the next begins after it.
+    """
     rest = split(line, S[d + D_CHANNELS], S[d + D_CHANNEL_SHIFT])
     rest = split(rest, S[d + D_LINES_PER_ROW], S[d + D_ROW_SHIFT])
     banks = S[d + D_BANKS]
     row = split(rest, banks, S[d + D_BANK_SHIFT])
     index = rest + row
     bank = channel + K_BANKS + (index - split(index, banks, S[d + D_BANK_SHIFT]) * banks) * B_SIZE
-    period = refresh_period(S, d, t)
-    t = max(t, period + S[d + D_RFC])
-    if S[bank + B_REFRESH] != period:  # every refresh closes all rows
-        S[bank + B_REFRESH] = period
-        S[bank + B_ROW] = -1
-    opened = S[bank + B_ROW]
-    if opened == row:
-        S[channel + K_ROW_HITS] += 1
-        column = max(t, S[bank + B_COLUMN_FREE])
+    length = S[d + D_BURST]
+    if write:
+        turned = S[channel + K_READ_END] + S[d + D_RTW]
     else:
-        if opened == -1:
-            S[channel + K_ROW_MISSES] += 1
-            activate = max(t, S[bank + B_COLUMN_FREE])
+        turned = S[channel + K_WRITE_END] + S[d + D_WTR]
+    period = max(refresh_period(S, d, t), S[bank + B_REFRESH])
+    while True:
+        begin = max(t, period + S[d + D_RFC])
+        if S[bank + B_REFRESH] != period:  # every refresh closes all rows
+            S[bank + B_REFRESH] = period
+            S[bank + B_ROW] = -1
+        opened = S[bank + B_ROW]
+        activate = -1
+        if opened == row:
+            column = max(begin, S[bank + B_COLUMN_FREE])
         else:
-            S[channel + K_ROW_CONFLICTS] += 1
-            activate = max(t, S[bank + B_PRECHARGE_FREE]) + S[d + D_RP]
+            activate = begin
+            if opened >= 0:
+                activate = max(begin, S[bank + B_PRECHARGE_FREE]) + S[d + D_RP]
+            column = activate + S[d + D_RCD]
+        slot = free_slot(S, channel, max(column + S[d + D_CL], turned), length)
+        start = slot * length
+        end = start + length
+        if end <= period + S[d + D_REFI]:
+            break
+        period += S[d + D_REFI]
+    S[channel + K_BUS + (slot & BUS_MASK)] = slot
+    if activate >= 0:
+        S[channel + (K_ROW_MISSES if opened < 0 else K_ROW_CONFLICTS)] += 1
         S[bank + B_ROW] = row
         S[bank + B_PRECHARGE_FREE] = activate + S[d + D_RAS]
-        column = activate + S[d + D_RCD]
-    if write:
-        ready = max(column + S[d + D_CL], S[channel + K_READ_END] + S[d + D_RTW])
     else:
-        ready = max(column + S[d + D_CL], S[channel + K_WRITE_END] + S[d + D_WTR])
-    start = burst(S, d, channel, ready)
-    end = start + S[d + D_BURST]
+        S[channel + K_ROW_HITS] += 1
     # the column command went out CL before the burst; the next one follows a burst later
     command = start - S[d + D_CL]
-    S[bank + B_COLUMN_FREE] = command + S[d + D_BURST]
+    S[bank + B_COLUMN_FREE] = command + length
     recover = end + S[d + D_WR] if write else command + S[d + D_RTP]
     S[bank + B_PRECHARGE_FREE] = max(S[bank + B_PRECHARGE_FREE], recover)
     return end

@@ -181,7 +181,7 @@ def put_dram(S: I64, machine: Machine, cfg: int) -> int:
         at.D_RTP: d.trtp_ns,
         at.D_WTR: d.twtr_ns,
         at.D_RTW: d.trtw_ns,
-        at.D_RFC: d.trfc_ns,
+        at.D_RFC: d.trfc_ns if d.trefi_ns else 0,
     }
     for word, ns in times.items():
         S[cfg + word] = fs(ns)

@@ -328,9 +328,13 @@ class Cache(Section):
 
 
 class SharedCache(Cache):
-    """The last level, shared by all cores; with a ``clock``, its cycles are of that clock."""
+    """The last level, shared by all cores; with a ``clock``, its cycles are of that clock.
+
+    Prefetchers belong to a core's own levels.
+    """
 
     clock: Megahertz | None = None
+    prefetch: Literal["none"] = "none"
 
 
 class Dram(Section):
@@ -381,6 +385,14 @@ class Machine(Section):
         lines = {cache.line for cache in self.levels}
         if len(lines) > 1:
             raise ValueError(f"all cache levels need one line size, not {sorted(lines)}")
+        dram = self.dram
+        # A closed row's access, its burst slot rounded up, has to fit between two refreshes.
+        access_ns = dram.trcd_ns + dram.tcl_ns + 2 * self.l1.line / dram.gigabytes_per_second
+        if dram.trefi_ns and dram.trfc_ns + access_ns > dram.trefi_ns:
+            raise ValueError(
+                f"dram.trefi_ns: {dram.trefi_ns:g} ns with a refresh of {dram.trfc_ns:g} ns leave "
+                f"no room for an access of up to {access_ns:g} ns; 0 switches refresh off"
+            )
         if self.dram.row_bytes % self.l1.line:
             raise ValueError(
                 f"dram.row_bytes: {self.dram.row_bytes} is no multiple of the "
