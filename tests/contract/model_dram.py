@@ -82,7 +82,7 @@ class Dram:
         number, bank_number, row = self.place(line)
         channel = self.channels[number]
         bank = channel.banks[bank_number]
-        refi, rfc = fs(d.trefi_ns), fs(d.trfc_ns)
+        refi, rfc = fs(d.trefi_ns), fs(d.trfc_ns) if d.trefi_ns else 0
         period = max(t // refi, bank.period) if refi else 0
         while True:  # D5: an access begins and ends between two refreshes
             start = max(t, period * refi + rfc)
