@@ -13,6 +13,9 @@ FIELDS = {
 }  # fmt: skip
 OPERATOR_FIELDS = {"name", "layer", "step", "cycles", "instructions", "flops", "dram_bytes"}
 LINE = 64
+# An instruction's slots are booked when its dispatch begins, and some take many cycles (256 uops,
+# six a cycle): an interrupted step may have booked that far ahead of its last cycle.
+BOOKED_AHEAD = 50
 
 
 def check(run: dict[str, Any]) -> None:
@@ -41,11 +44,13 @@ def _check_operators(run: dict[str, Any]) -> None:
     rounding = 0.0005 * (len(operators) + len(run["causes"]))  # JSON has three digits
     for number, step in enumerate(run["steps"]):
         rows = [operator for operator in operators if operator["step"] == number]
-        assert sum(row["cycles"] for row in rows) == pytest.approx(step["cycles"], abs=rounding)
+        ahead = sum(row["cycles"] for row in rows) - step["cycles"]
+        assert -rounding <= ahead <= rounding + BOOKED_AHEAD * step["partial"]
         assert sum(row["instructions"] for row in rows) == step["instructions"]
         assert len({row["name"] for row in rows}) == len(rows)
     assert sum(row["flops"] for row in operators) == run["flops"]
-    assert sum(run["causes"].values()) == pytest.approx(run["cycles"], abs=rounding)
+    ahead = sum(run["causes"].values()) - run["cycles"]
+    assert -rounding <= ahead <= rounding + BOOKED_AHEAD * run["partial"]
     for field in ("cycles", "instructions", "flops", "dram_bytes"):
         by_kind = sum(kind[field] for kind in run["kinds"])
         assert by_kind == pytest.approx(sum(row[field] for row in operators), abs=rounding)

@@ -55,7 +55,8 @@ def stored_forward(weights: Any, ids: Sequence[int], store: Store) -> F32:
         h = store(norm(weights, f"{prefix}ffn_norm", x))
         x = store(x + _linear(weights, f"{prefix}down", _hidden(weights, prefix, h, store), store))
     last = store(norm(weights, "final_norm", x[-1:]))
-    return (last @ store(weights.get("embed" if config.tied else "lm_head")).T)[0]
+    logits: F32 = last @ store(weights.get("embed" if config.tied else "lm_head")).T
+    return logits[0]
 
 
 def _linear(weights: Any, name: str, x: F32, store: Store) -> F32:

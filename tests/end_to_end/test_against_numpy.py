@@ -55,7 +55,7 @@ def test_bf16_logits_stay_within_the_errors_of_rounding(model: Model, machine: s
 
     `rounding` says where the deviation comes from. Errors of real rounding are smaller than its
     worst case by a factor of 0.74 (relative errors are largest only for mantissas near 1), which
-    is the margin of the second bound.
+    is the margin of the second bound. Cutting bits off instead of rounding would double them.
     """
     attention = "online" if model.config.name in ("nine-heads", "untied") else "naive"
     session = Session(model.folder, machine, dtype="bf16", attention=attention)
