@@ -55,6 +55,7 @@ class Run:
     """
 
     machine: Machine
+    cpu: Cpu
     labels: list[dict[str, int]]
     rows: list[Row]
     first: int
@@ -115,6 +116,7 @@ class Simulation:
         caches, dram, core, account = self._counters()
         return Run(
             machine=self.machine,
+            cpu=cpu,
             labels=[program.labels for program in self.programs],
             rows=[Row(*map(int, row)) for row in cpu.log()[logged:]],
             first=cycles,
