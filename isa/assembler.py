@@ -43,6 +43,8 @@ __all__ = ["AsmError", "Assembled", "Init", "assemble", "assemble_file"]
 
 _REGISTER = re.compile(r"([xt])(\d+)")
 _DIRECTIVES = (".tensor", ".control", ".region", ".equ")
+LARGEST_NUMBER = 1 << 64
+F32_INF = 0x7F800000
 _INITS = ("zeros", "ones", "random", "iota")
 
 
@@ -99,9 +101,14 @@ def assemble(text: str, filename: str = "<asm>") -> Assembled:
 def assemble_file(path: str | PurePath) -> Assembled:
     """Assemble a file. Raises `UserError` if it cannot be read, `AsmError` for its contents."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read assembler file {path}: {error}") from None
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"cannot read assembler file {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"cannot read assembler file {path}: no UTF-8 text (byte {error.start}); words are for "
+            "`tickformer disasm`"
+        ) from None
     return assemble(text, str(path))
 
 
@@ -210,7 +217,10 @@ class _Assembler:
                     f"unknown contents {kind.text!r}.{hint} Known: zeros, ones, random SEED, iota",
                     kind,
                 )
+            place = line.peek()
             init = Init(kind.text, self._number(line) if kind.text == "random" else 0)
+            if init.seed < 0:
+                raise line.error(f"the seed is {init.seed}; it must be 0 or above", place)
         nbytes = shape[0] * shape[1] * ELEMENT_BYTES[dtype.text]
         self._define(line, name, self.symbols, 0)
         tensor = self.memory.add(name.text, nbytes, dtype.text, (shape[0], shape[1]))
@@ -220,11 +230,14 @@ class _Assembler:
     # Numbers: sums and products of integers, names and f32(...)
 
     def _number(self, line: Line) -> int:
+        place = line.peek()
         value = self._product(line)
         while line.peek().text in ("+", "-"):
             sign = line.take().text
             term = self._product(line)
             value += term if sign == "+" else -term
+        if abs(value) >= LARGEST_NUMBER:
+            raise line.error("the number is too large: 64 bits are the most", place)
         return value
 
     def _product(self, line: Line) -> int:
@@ -234,11 +247,13 @@ class _Assembler:
         return value
 
     def _term(self, line: Line) -> int:
+        sign = 1
+        while line.peek().text in ("+", "-"):
+            sign = -sign if line.take().text == "-" else sign
+        return sign * self._factor(line)
+
+    def _factor(self, line: Line) -> int:
         token = line.peek()
-        if line.accept("-"):
-            return -self._term(line)
-        if line.accept("+"):
-            return self._term(line)
         if token.kind == "number":
             line.take()
             try:
@@ -274,7 +289,10 @@ class _Assembler:
                 f"{token.text!r} is not a number; f32 takes one such as 0.5, 1e-5 or -inf", token
             ) from None
         line.expect(")", "after the constant")
-        return Builder.f32(value)
+        bits = Builder.f32(value)
+        if np.isfinite(value) and bits & F32_INF == F32_INF:
+            raise line.error(f"{token.text} is beyond the range of f32, 3.4e38", token)
+        return bits
 
     # Second pass: operands
 

@@ -77,17 +77,14 @@ def make_request(
     elif ids is not None:
         prompt_ids = list(ids)
     else:
+        _check_length(context + prefill, source)
         prompt_ids = arbitrary_ids(prefill, source.config.vocab, seed)
         default_tokens = 1
     if given and not prompt_ids:
         raise UserError("the prompt is empty; it needs at least one token")
     request = Request(prompt_ids, shown, context, tokens or default_tokens)
+    _check_length(request.context + len(request.ids), source)
     limit = source.config.context
-    if request.context + len(request.ids) > limit:
-        raise UserError(
-            f"the prompt is longer than the context: {request.context + len(request.ids)} tokens, "
-            f"but {source.config.name} was made for {limit}; shorten it"
-        )
     if request.positions > limit:
         raise UserError(
             f"{len(request.ids) + request.context} tokens before and {request.tokens} to generate "
@@ -95,6 +92,15 @@ def make_request(
             f"{request.tokens - (request.positions - limit)}"
         )
     return request
+
+
+def _check_length(tokens: int, source: WeightSource) -> None:
+    limit = source.config.context
+    if tokens > limit:
+        raise UserError(
+            f"the prompt is longer than the context: {tokens} tokens, but {source.config.name} "
+            f"was made for {limit}; shorten it"
+        )
 
 
 def _tokenizer(source: WeightSource, option: str) -> Tokenizer:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isa.errors import UserError
+from sim.host import check_host_memory
 from sim.machine import load_machine
 from sim.request import Request, make_request
 from sim.result import Result
@@ -194,7 +195,10 @@ def _cpu(machine: Machine, lowered: Lowered, progress: OnText | None) -> Cpu:
     from sim.warmup import announce_compilation
 
     if lowered.values:
-        _check_host_memory(lowered.memory.total_bytes)
+        check_host_memory(
+            lowered.memory.total_bytes,
+            "use bf16, a shorter context, or values off, which gives the same cycles",
+        )
     cpu = Cpu(
         machine,
         lowered.programs,
@@ -208,20 +212,3 @@ def _cpu(machine: Machine, lowered: Lowered, progress: OnText | None) -> Cpu:
         lowered.write_weights(cpu.mem)
     announce_compilation()
     return cpu
-
-
-def _check_host_memory(needed: int) -> None:
-    """Refuse what cannot fit before the host starts to swap.
-
-    Raises:
-        UserError: with the sizes and the way out.
-    """
-    if not hasattr(os, "sysconf"):
-        return
-    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > present:
-        raise UserError(
-            f"this run simulates {needed / 1e9:.1f} GB of memory and this computer has "
-            f"{present / 1e9:.1f} GB; use bf16, a shorter context, or values off, which gives the "
-            "same cycles"
-        )

@@ -30,7 +30,9 @@ def run(
     ] = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="Text to continue.")] = None,
     chat: Annotated[str | None, typer.Option("--chat", help="A question to a chat model.")] = None,
-    ids: Annotated[str, typer.Option("--ids", help="Token ids instead of text: 1,2,3.")] = "",
+    ids: Annotated[
+        str | None, typer.Option("--ids", help="Token ids instead of text: 1,2,3.")
+    ] = None,
     prefill: Annotated[
         int, typer.Option("--prefill", min=0, help="A prompt of N arbitrary tokens.")
     ] = 0,
@@ -70,8 +72,8 @@ def run(
         int, typer.Option("--seed", help="Of sampling, and of weights where there are none.")
     ] = 0,
     json: Annotated[
-        str, typer.Option("--json", metavar="FILE|-", help="Write everything as JSON.")
-    ] = "",
+        str | None, typer.Option("--json", metavar="FILE|-", help="Write everything as JSON.")
+    ] = None,
 ) -> int:
     """Run a model on a machine.
 
@@ -88,7 +90,7 @@ def run(
 
     if values not in ("on", "off"):
         raise UserError(f"--values {values}: use on or off")
-    if json:
+    if json is not None:
         check_writable(json)
     quiet = json == STDOUT
     screen = Screen(echo=not quiet)
@@ -101,7 +103,7 @@ def run(
             overrides=overrides or [],
             prompt=prompt,
             chat=chat,
-            ids=parse_ids(ids) if ids else None,
+            ids=None if ids is None else parse_ids(ids),
             prefill=prefill,
             context=context,
             tokens=tokens,
@@ -119,7 +121,7 @@ def run(
         )
     finally:
         screen.close()
-    if json:
+    if json is not None:
         write_text(json, result.to_json())
     if not quiet:
         _print(result)

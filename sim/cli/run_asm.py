@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 START = "main"
 EXIT_INTERRUPTED = 130
+MAX_LIMIT = 10**15
+MAX_LOG = 1_000_000
+REAL_KINDS = "biuf"  # of NumPy types
 
 
 def run_asm(
@@ -49,14 +52,20 @@ def run_asm(
         str, typer.Option("--entry", help="Label to start at; default: main, or the beginning.")
     ] = "",
     limit: Annotated[
-        int, typer.Option("--limit", min=1, help="Stop a runaway loop after so many instructions.")
+        int,
+        typer.Option(
+            "--limit", min=1, max=MAX_LIMIT, help="Stop a runaway loop after so many instructions."
+        ),
     ] = 1_000_000_000,
     log: Annotated[
-        int, typer.Option("--log", min=0, help="Show the cycles of the first N instructions.")
+        int,
+        typer.Option(
+            "--log", min=0, max=MAX_LOG, help="Show the cycles of the first N instructions."
+        ),
     ] = 0,
     json: Annotated[
-        str, typer.Option("--json", metavar="FILE|-", help="Write the account as JSON.")
-    ] = "",
+        str | None, typer.Option("--json", metavar="FILE|-", help="Write the account as JSON.")
+    ] = None,
 ) -> int:
     """Assemble a kernel, run it on a machine, and say what it computed and how long it took.
 
@@ -73,6 +82,8 @@ def run_asm(
     from sim.result import to_json
 
     changes = [*(overrides or []), *([f"clock={clock}"] if clock else [])]
+    if not tolerance >= 0:
+        raise UserError(f"--tolerance {tolerance:g}: it must be 0 or above")
     described = load_machine(machine, changes)
     assembled = assemble_file(file)
     inputs = _pairs(assembled, "--tensor", tensor)
@@ -80,7 +91,9 @@ def run_asm(
     outputs = _pairs(assembled, "--out", out)
     for target in outputs.values():
         check_writable(target)
-    if json:
+        if [*outputs.values()].count(target) > 1:
+            raise UserError(f"--out: {target} is named for two tensors; give each its own file")
+    if json is not None:
         check_writable(json)
     for name, values in expected.items():
         _check_shape("--expect", assembled.memory[name], values)
@@ -93,7 +106,7 @@ def run_asm(
     for name, path in outputs.items():
         _save(path, _values(cpu, name))
     differences = {name: _difference(cpu, name, wanted) for name, wanted in expected.items()}
-    if json:
+    if json is not None:
         report = {"machine": described.resolved(), "partial": partial, "differences": differences}
         write_text(json, to_json(report | account.to_dict()))
     if json != STDOUT:
@@ -118,6 +131,8 @@ def _pairs(assembled: Assembled, option: str, given: list[str] | None) -> dict[s
                 f"{option} {text}: the program declares no tensor {name!r}."
                 f"{did_you_mean(name, names)} Tensors: {', '.join(names) or 'none'}"
             )
+        if name in pairs:
+            raise UserError(f"{option} {text}: {name} was given twice; keep one")
         pairs[name] = Path(path)
     return pairs
 
@@ -127,11 +142,20 @@ def _load(path: Path) -> NDArray[np.float32]:
 
     try:
         loaded = np.load(path, allow_pickle=False)
-        return np.asarray(loaded, dtype=np.float32)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, TypeError, EOFError) as error:
-        raise UserError(f"{path} is no .npy file of numbers: {error}") from error
+    except (ValueError, TypeError, EOFError, MemoryError) as error:
+        raise UserError(
+            f"{path} is damaged or no .npy file of numbers; write it with numpy.save"
+        ) from error
+    if not isinstance(loaded, np.ndarray) or loaded.dtype.kind not in REAL_KINDS:
+        what = loaded.dtype if isinstance(loaded, np.ndarray) else "an archive of arrays"
+        raise UserError(f"{path} holds {what}; a tensor needs one array of real numbers")
+    with np.errstate(over="ignore"):
+        values = loaded.astype(np.float32)
+    if (np.isinf(values) & ~np.isinf(loaded)).any():
+        raise UserError(f"{path} holds numbers beyond the range of f32, 3.4e38")
+    return values
 
 
 def _check_shape(option: str, tensor: Tensor, values: NDArray[np.float32]) -> None:
@@ -152,6 +176,7 @@ def _prepare(assembled: Assembled, machine: Any, inputs: dict[str, Path], log: i
 
     from isa.functions import bf16_bits
     from sim.engine import Cpu
+    from sim.host import check_host_memory
 
     program = assembled.program
     if START not in program.labels:
@@ -160,6 +185,10 @@ def _prepare(assembled: Assembled, machine: Any, inputs: dict[str, Path], log: i
     for instr in program.decoded():
         if instr.mnemonic == "region":
             regions = max(regions, 1 + instr.operands[0])
+    check_host_memory(
+        assembled.memory.total_bytes + assembled.memory.control_bytes,
+        "declare smaller tensors or a smaller control segment",
+    )
     cpu = Cpu(machine, [program], assembled.memory, values=True, regions=regions, log=log)
     assert cpu.mem is not None
     assembled.write_tensors(cpu.mem)

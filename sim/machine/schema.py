@@ -31,12 +31,23 @@ from sim.machine.units import (
     parse_time,
 )
 
-Bytes = Annotated[int, BeforeValidator(parse_size), PlainSerializer(format_size)]
+# Far above every real machine, and low enough that neither the host's memory nor 64-bit counts of
+# cycles and femtoseconds run out.
+MAX_BYTES = 4 << 30
+MAX_CYCLES = 1_000_000
+MAX_ENTRIES = 1 << 16
+MAX_NS = 1e6
+MIN_RATE, MAX_RATE = 1e-3, 1e5
+
+Bytes = Annotated[
+    int, BeforeValidator(parse_size), Field(le=MAX_BYTES), PlainSerializer(format_size)
+]
 Megahertz = Annotated[int, BeforeValidator(parse_clock), PlainSerializer(format_clock)]
-Nanoseconds = Annotated[float, BeforeValidator(parse_time), Field(ge=0)]
-GigabytesPerSecond = Annotated[float, BeforeValidator(parse_rate), Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Cycles = Annotated[int, Field(ge=0)]
+Nanoseconds = Annotated[float, BeforeValidator(parse_time), Field(ge=0, le=MAX_NS)]
+GigabytesPerSecond = Annotated[float, BeforeValidator(parse_rate), Field(ge=MIN_RATE, le=MAX_RATE)]
+Count = Annotated[int, Field(ge=1, le=MAX_CYCLES)]
+Entries = Annotated[int, Field(ge=1, le=MAX_ENTRIES)]
+Cycles = Annotated[int, Field(ge=0, le=MAX_CYCLES)]
 
 MAX_UNITS = 8
 MAX_CORES = 256
@@ -100,7 +111,7 @@ class Unit(Section):
     """
 
     pipes: Annotated[int, Field(ge=1, le=64)]
-    queue: Count
+    queue: Entries
     bytes: Annotated[Bytes | None, Field(gt=0)] = None
 
 
@@ -166,12 +177,12 @@ class Core(Section):
     kind: Literal["out-of-order", "in-order"]
     width: Annotated[int, Field(ge=1, le=64)]
     retire_width: Annotated[int, Field(ge=1, le=64)]
-    rob: Count
-    load_queue: Count
-    store_queue: Count
-    predictor_entries: Count
+    rob: Entries
+    load_queue: Entries
+    store_queue: Entries
+    predictor_entries: Entries
     mispredict_penalty: Cycles
-    return_stack: Cycles
+    return_stack: Annotated[int, Field(ge=0, le=MAX_ENTRIES)]
     taken_branch_bubble: Cycles = 0
     forward_cycles: Count
     tiles: Tiles
@@ -301,7 +312,7 @@ class Cache(Section):
     hit_cycles: Cycles
     fill_cycles: Cycles = 0
     mshrs: Annotated[int, Field(ge=1, le=MAX_MSHRS)]
-    bytes_per_cycle: Annotated[int, Field(ge=1)] | None = None
+    bytes_per_cycle: Count | None = None
     prefetch: Literal["none", "next-line", "stride"] = "none"
     prefetch_degree: Annotated[int, Field(ge=1, le=64)] = 1
     prefetch_distance: Annotated[int, Field(ge=1, le=1024)] = 1

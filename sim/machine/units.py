@@ -18,6 +18,7 @@ TIMES = {
     "ms": Fraction(10**6),
 }
 RATES = {"MB/s": Fraction(1, 10**3), "GB/s": Fraction(1), "TB/s": Fraction(10**3)}
+MAX_CLOCK = 100 * 10**9  # Hz; a cycle must be many femtoseconds
 
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*([A-Za-z/]*)\s*")
 
@@ -54,6 +55,8 @@ def parse_clock(value: object) -> int:
     hertz = _parse(value, dict(FREQUENCIES), "", '"3.0GHz"')
     if hertz <= 0:
         raise ValueError(f"{value!r}: a clock must be faster than 0 Hz")
+    if hertz > MAX_CLOCK:
+        raise ValueError(f"{value!r}: a clock must be at most {MAX_CLOCK // 10**9}GHz")
     if hertz % 10**6:
         raise ValueError(f"{value!r} is no whole number of MHz; write it like 2.4GHz or 2400MHz")
     return int(hertz // 10**6)

@@ -179,3 +179,10 @@ def test_files(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="cannot read assembler file"):
         assemble_file(path)
+
+
+def test_a_byte_order_mark_and_many_signs_are_no_trouble(tmp_path):
+    file = tmp_path / "marked.s"
+    file.write_text("\ufeffli x1, " + "-" * 5001 + "7\n", encoding="utf-8")
+    program = assemble_file(file).program
+    assert program.instruction(0).operands == (1, -7)

@@ -8,6 +8,7 @@ weights). The kernels are in `workloads.kernels`.
 from __future__ import annotations
 
 from isa.errors import UserError
+from isa.memory import MemoryMap
 from isa.target import Target
 from workloads.graph import build_graph
 from workloads.kernels.attention_units import AttentionShape
@@ -32,6 +33,9 @@ __all__ = ["Lowered", "RegionInfo", "lower"]
 PROMPT_ROWS = 512  # of a prefill, unless more are asked for
 # Arg-max keeps indices in f32.
 LARGEST_VOCABULARY = 2**24
+# What the immediates of `ld` and `li` reach.
+MOST_CONTROL_BYTES = 2**31
+MOST_MEMORY_BYTES = 2**47
 
 
 def lower(
@@ -85,6 +89,7 @@ def lower(
     place_activations(placement, operators, stored, control, tiling)
     place_scratch(placement, shapes, control, config.vocab, tiling, attention)
     placement.memory.control_bytes = control.control_bytes
+    _check_addresses(placement.memory, batch)
     emitter = Emitter(operators, stored, placement, control, tiling, cache, attention)
     return Lowered(
         programs=[emitter.program(config.name, target)],
@@ -118,3 +123,13 @@ def _check(
     if vocab > LARGEST_VOCABULARY:
         raise UserError(f"a vocabulary of {vocab} tokens; at most {LARGEST_VOCABULARY} can be told "
                         "apart in f32")  # fmt: skip
+
+
+def _check_addresses(memory: MemoryMap, batch: int) -> None:
+    if memory.control_bytes > MOST_CONTROL_BYTES or memory.total_bytes > MOST_MEMORY_BYTES:
+        raise UserError(
+            f"{batch} sequences take {memory.total_bytes / 1e9:.0f} GB of simulated memory and "
+            f"{memory.control_bytes / 1e9:.0f} GB of control segment; programs can address "
+            f"{MOST_MEMORY_BYTES / 1e9:.0f} GB and {MOST_CONTROL_BYTES / 1e9:.0f} GB: "
+            "use a smaller batch"
+        )
