@@ -61,7 +61,13 @@ class Program:
 
     @cached_property
     def _decoded(self) -> tuple[Instr, ...]:
-        return tuple(decode(int(word)) for word in self.words)
+        instructions = []
+        for pc, word in enumerate(self.words):
+            try:
+                instructions.append(decode(int(word)))
+            except UserError as error:
+                raise UserError(f"program {self.name!r}, pc {pc}: {error}") from None
+        return tuple(instructions)
 
     def decoded(self) -> list[Instr]:
         """Return the decoded instructions; raises `UserError` for a word that is none."""

@@ -34,6 +34,8 @@ def asm(
 
     if output is not None:
         check_writable(output)
+        if output.exists() and file.exists() and output.samefile(file):
+            raise UserError(f"--output {output} is the assembler file itself; name another file")
     program = assemble_file(file).program
     if output is not None:
         with atomic_writer(output, binary=True) as out:

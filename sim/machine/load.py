@@ -48,10 +48,13 @@ def load_machine(name_or_file: str | os.PathLike[str], overrides: Sequence[str] 
             key, what was wrong and what is allowed.
     """
     name = os.fspath(name_or_file)
-    table = _read(name, folder=None, depth=0)
-    for override in overrides:
-        _override(table, override)
-    return _checked(table, _described(name, overrides))
+    try:
+        table = _read(name, folder=None, depth=0)
+        for override in overrides:
+            _override(table, override)
+        return _checked(table, _described(name, overrides))
+    except RecursionError:
+        raise UserError(f"machine {name}: its tables are nested too deeply") from None
 
 
 def _described(name: str, overrides: Sequence[str]) -> str:
@@ -104,7 +107,7 @@ def _text(name: str, folder: Path | None) -> tuple[str, Path | None]:
             "or give the path of a .toml file"
         )
     try:
-        return path.read_text(encoding="utf-8"), path.parent
+        return path.read_text(encoding="utf-8-sig"), path.parent
     except UnicodeDecodeError as error:
         raise UserError(f"machine file {path} is no UTF-8 text; is it a TOML file?") from error
     except OSError as error:
@@ -127,7 +130,11 @@ def _merged(base: Table, changes: Table) -> Table:
 
 
 def _row_key(row: Any) -> tuple[Any, Any]:
-    return (row.get("class"), row.get("dtype")) if isinstance(row, dict) else (None, None)
+    """Class and type of an operation row; whatever is no text there is the schema's to refuse."""
+    if not isinstance(row, dict):
+        return (None, None)
+    cls, dtype = (str(row[name]) if name in row else None for name in ("class", "dtype"))
+    return (cls, dtype)
 
 
 def _merged_rows(base: list[Any], changes: list[Any]) -> list[Any]:
@@ -163,9 +170,11 @@ def _override(table: Table, override: str) -> None:
         place[parts[-1]] = _value(text)
 
 
-def _override_op(rows: list[Table], parts: list[str], override: str, value: Any) -> None:
+def _override_op(rows: Any, parts: list[str], override: str, value: Any) -> None:
     """Set ``core.ops.CLASS[.TYPE].FIELD``; without a type, in every row of the class."""
     *key, field = parts
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"--set {override}: core.ops is no list of tables")
     matches = [
         row
         for row in rows
@@ -186,9 +195,10 @@ def _value(text: str) -> Any:
     """A number or boolean as TOML reads it, anything else as text."""
     text = text.strip()
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        read = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    return read["value"] if len(read) == 1 else text
 
 
 # --- errors --------------------------------------------------------------------------------------

@@ -84,6 +84,8 @@ class Section(BaseModel):
                     f"unknown key {key!r}.{did_you_mean(str(key), known)} "
                     f"Known here: {', '.join(sorted(known))}"
                 )
+            if isinstance(data[key], bool):
+                raise ValueError(f"{key}: must be a quantity or text, not {data[key]}")
         return data
 
 

@@ -1,0 +1,36 @@
+"""Machine files and overrides with values of the wrong kind."""
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("a." * 3000 + "b = 1", "nested too deeply"),
+        ("[core]\nrob = true", "core.rob: must be a quantity or text, not True"),
+        ('[[core.ops]]\nclass = ["a"]', "class: must be text"),
+        ('[core]\nops = [5, "x"]', "must be a table of op keys, not 5"),
+        ("[core]\nops = 5", "core.ops"),
+        ("[core]\nrob = nan", "core.rob"),
+        ("[l1]\nsize = inf", "l1.size: inf is no quantity"),
+        ("[core]\nrob = 1\n[core]\nrob = 2", "is no valid TOML: Cannot declare"),
+    ],
+)
+def test_files(refused, tmp_path, text, expected):
+    file = tmp_path / "bad.toml"
+    file.write_text(f'base = "teach"\n{text}\n', encoding="utf-8")
+    assert expected in refused("machines", "show", file)
+
+
+@pytest.mark.parametrize("ops", ["5", '[5, "x"]'])
+def test_overrides_of_files_without_operation_rows(refused, tmp_path, ops):
+    file = tmp_path / "bad.toml"
+    file.write_text(f"[core]\nops = {ops}\n", encoding="utf-8")
+    message = refused("machines", "show", file, "--set", "core.ops.scalar.latency=1")
+    assert "core.ops is no list of tables" in message
+
+
+def test_an_override_is_one_value(refused):
+    message = refused("machines", "show", "teach", "--set", "core.rob=64\ncore.width=2")
+    assert "core.rob: must be a whole number" in message
