@@ -44,6 +44,12 @@ def _console() -> list[Any]:
     return found
 
 
+def compare(stored: str, now: str) -> None:
+    """Fail with both where the output is not as stored."""
+    if gap := difference(stored, now):
+        pytest.fail(gap, pytrace=False)
+
+
 @pytest.mark.parametrize(("page", "command"), _console())
 def test_a_command_prints_what_the_page_says(
     page: str, command: Command, tmp_path: Path, request: pytest.FixtureRequest
@@ -55,7 +61,7 @@ def test_a_command_prints_what_the_page_says(
     failed = "error: " in now
     assert not failed or command.output.startswith("error: "), now
     if command.output.strip():
-        assert not difference(command.output, now), difference(command.output, now)
+        compare(command.output, now)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -67,7 +73,7 @@ def test_python_examples_print_what_the_page_says(page: str, tmp_path: Path) -> 
             if block.language == "python":
                 printed = run_python(block.text, namespace)
             elif block.language == "output":
-                assert not difference(block.text, printed), difference(block.text, printed)
+                compare(block.text, printed)
 
 
 def test_the_examples_of_the_machine_files_page_run(tmp_path: Path) -> None:
