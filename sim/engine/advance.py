@@ -11,6 +11,7 @@ from sim.engine.layout import (
     BLOCK_STORE,
     BLOCK_WAIT,
     C_BLOCK,
+    C_DEFERRED,
     C_DISPATCH_NEXT,
     C_DISPATCH_SLOT,
     C_HALTED,
@@ -24,6 +25,7 @@ from sim.engine.layout import (
     C_RETIRE_NEXT,
     C_SB_NEXT,
     C_TAIL,
+    E_COMPLETE,
     E_ISSUE,
     E_KIND,
     E_LEVEL,
@@ -55,7 +57,15 @@ from sim.engine.window import entry, retire
 
 @njit
 def charge_idle(S: Flat, core: int, t: int) -> None:
-    """Book the empty dispatch slots before cycle ``t``: nothing has changed since they began."""
+    """Book the empty dispatch slots before cycle ``t``: nothing has changed since they began.
+
+    Those of a load that has accesses to make wait until the level of its last line is known (A3).
+    """
+    window = S[core + C_HEAD] < S[core + C_TAIL]
+    e = entry(S, core, S[core + C_HEAD])
+    if S[core + C_DEFERRED] and S[e + E_COMPLETE] >= 0:
+        charge(S, S[e + E_REGION], S[e + E_LEVEL], S[core + C_DEFERRED])
+        S[core + C_DEFERRED] = 0
     slot = S[core + C_DISPATCH_SLOT]
     empty = t * S[H_WIDTH] - slot
     if empty <= 0:
@@ -67,13 +77,15 @@ def charge_idle(S: Flat, core: int, t: int) -> None:
         cause = X_BAD_SPECULATION
     elif block == BLOCK_WAIT:
         cause = X_WAIT
-    elif S[core + C_HEAD] == S[core + C_TAIL]:
+    elif not window:
         cause = X_STORE if block in (BLOCK_FENCE, BLOCK_STORE) else X_FRONT_END
     else:
-        e = entry(S, core, S[core + C_HEAD])
         region = S[e + E_REGION]
         cause = X_UNIT + S[e + E_UNIT]
         if S[e + E_KIND] == KIND_LOAD and S[e + E_ISSUE] >= 0:
+            if S[e + E_COMPLETE] < 0:
+                S[core + C_DEFERRED] += empty
+                return
             cause = S[e + E_LEVEL]
         elif block == BLOCK_STORE:
             cause = X_STORE

@@ -233,7 +233,15 @@ class Cpu:
         rows = int(self._S[at.H_REGIONS])
         table = self._S[self._account : self._account + rows * at.A_COLUMNS]
         columns = at.A_CAUSES + len(CAUSES) + len(self.machine.core.units)
-        return table.reshape(rows, at.A_COLUMNS)[:, :columns].copy()
+        account = table.reshape(rows, at.A_COLUMNS)[:, :columns].copy()
+        for i in range(len(self.programs)):
+            core = self._core(i)
+            if core[at.C_DEFERRED]:  # only in the middle of a run: by the level seen so far
+                index = int(core[at.C_HEAD] & self._S[at.H_RING])
+                load = core[int(self._S[at.H_ENTRIES]) + index * at.E_SIZE :]
+                column = at.A_CAUSES + load[at.E_LEVEL]
+                account[load[at.E_REGION], column] += core[at.C_DEFERRED]
+        return account
 
     def cache_counters(self) -> dict[str, dict[str, int]]:
         """Per level (private levels summed over cores) accesses and `LEVEL_COUNTERS`.

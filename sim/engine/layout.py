@@ -99,6 +99,7 @@ MAX_UNITS = 8
     C_REDIRECT,  # sequence number of the unresolved mispredicted branch, -1: none
     C_RESUME,  # cycle in which dispatch goes on after a redirect
     C_BLOCK,  # why dispatch stopped: a BLOCK_ code
+    C_DEFERRED,  # empty slots of the oldest load while its last line's level is not known
     C_DISPATCH_NEXT,
     C_RETIRE_NEXT,
     C_SB_NEXT,
@@ -144,7 +145,7 @@ MAX_UNITS = 8
     N_MEMORY_ROWS,
     N_ROW_BYTES,
     N_PIECES,
-) = range(58)
+) = range(59)
 C_X = 64  # 32 scalar registers
 C_RENAME = C_X + 32  # producer sequence number of x0-x31, t0-t63
 C_SHAPE = C_RENAME + 96  # per tile: rows, cols, type (0 none, 1 f32, 2 bf16 operand), B-copy valid

@@ -273,6 +273,9 @@ def build(
     for k in range(machine.dram.channels):
         channel = dram_state + k * channel_words
         S[channel + at.K_BUS : channel + at.K_BANKS] = -1
+        # No read and no write yet, so nothing to turn around from.
+        S[channel + at.K_READ_END] = -S[dram + at.D_RTW]
+        S[channel + at.K_WRITE_END] = -S[dram + at.D_WTR]
         banks = S[channel + at.K_BANKS : channel + channel_words]
         banks[at.B_ROW :: at.B_SIZE] = -1
     for i, tensor in enumerate(memory.tensors):
