@@ -52,111 +52,74 @@ class Refresh:
         """Number of the period a time lies in."""
         return time // self.interval if self.interval else 0
 
-    def after(self, time: int) -> int:
-        """The time itself, or the end of the refresh it falls into."""
-        if not self.interval:
-            return time
-        return max(time, self.period(time) * self.interval + self.length)
+    def open_from(self, period: int) -> int:
+        """When accesses may begin in a period."""
+        return period * self.interval + self.length if self.interval else 0
 
-    def overlaps(self, start: int, end: int) -> bool:
-        """Whether a burst from ``start`` to ``end`` touches a refresh."""
-        if not self.interval:
-            return False
-        return self.after(start) > start or self.period(end - 1) != self.period(start)
+    def fits(self, end: int, period: int) -> bool:
+        """Whether an access that ends at ``end`` is over before the next refresh."""
+        return not self.interval or end <= (period + 1) * self.interval
 
 
 class Bus:
     """D4: the data bus of a channel, divided into burst slots."""
 
-    def __init__(self, burst: int, refresh: Refresh) -> None:
+    def __init__(self, burst: int) -> None:
         self.burst = burst
-        self.refresh = refresh
         self.taken: set[int] = set()
 
-    def take(self, ready: int) -> int:
-        """Take the first free slot at or after ``ready``; returns its end."""
+    def first_free(self, ready: int) -> int:
+        """Start of the first free slot at or after ``ready``."""
         slot = -(-ready // self.burst)
-        while slot in self.taken or self.refresh.overlaps(
-            slot * self.burst, (slot + 1) * self.burst
-        ):
+        while slot in self.taken:
             slot += 1
-        self.taken.add(slot)
-        return (slot + 1) * self.burst
+        return slot * self.burst
+
+    def take(self, start: int) -> None:
+        """Take the slot that starts then."""
+        self.taken.add(start // self.burst)
 
 
+@dataclass(slots=True)
 class Bank:
-    """D3: at most one open row, and when the next command may come."""
+    """D3: at most one open row, and when the next commands may come."""
 
-    def __init__(self, config: DramConfig, burst: int, refresh: Refresh) -> None:
-        self.trcd = nanoseconds(config.trcd_ns)
-        self.trp = nanoseconds(config.trp_ns)
-        self.tras = nanoseconds(config.tras_ns)
-        self.trtp = nanoseconds(config.trtp_ns)
-        self.burst = burst
-        self.refresh = refresh
-        self.open_row: int | None = None
-        self.activated = 0
-        self.next_column = 0
-        self.next_precharge = 0
-
-    def column(self, row: int, time: int) -> tuple[int, str]:
-        """Time of the column command of a request from ``time`` on, and what it met."""
-        time = self.refresh.after(time)
-        if self.open_row is not None and self.refresh.period(self.activated) < self.refresh.period(
-            time
-        ):
-            self.open_row = None
-        if self.open_row == row:
-            met = "row_hits"
-        else:
-            met = "row_misses"
-            if self.open_row is not None:
-                met = "row_conflicts"
-                earliest = max(time, self.activated + self.tras, self.next_precharge)
-                time = self.refresh.after(earliest) + self.trp
-            self.activated = self.refresh.after(time)
-            self.open_row = row
-            self.next_precharge = 0
-            time = self.activated + self.trcd
-        time = self.refresh.after(max(time, self.next_column))
-        self.next_column = time + self.burst
-        return time, met
-
-    def precharge_not_before(self, time: int) -> None:
-        """A read (tRTP) or a written burst (tWR) keeps the row open until then."""
-        self.next_precharge = max(self.next_precharge, time)
+    open_row: int | None = None
+    period: int = 0  # the refresh period it is in
+    next_column: int = 0
+    next_precharge: int = 0
 
 
 class Channel:
     """Banks, a bus, and the writes that wait (D6)."""
 
     def __init__(self, config: DramConfig, line_bytes: int, refresh: Refresh) -> None:
-        burst = round(line_bytes / config.gigabytes_per_second * FS_PER_NS)
-        self.banks = [Bank(config, burst, refresh) for _ in range(config.banks)]
-        self.bus = Bus(burst, refresh)
+        self.burst = round(line_bytes / config.gigabytes_per_second * FS_PER_NS)
+        self.banks = [Bank() for _ in range(config.banks)]
+        self.bus = Bus(self.burst)
+        self.refresh = refresh
+        self.trcd = nanoseconds(config.trcd_ns)
+        self.trp = nanoseconds(config.trp_ns)
+        self.tras = nanoseconds(config.tras_ns)
         self.tcl = nanoseconds(config.tcl_ns)
+        self.trtp = nanoseconds(config.trtp_ns)
         self.twr = nanoseconds(config.twr_ns)
         self.twtr = nanoseconds(config.twtr_ns)
         self.trtw = nanoseconds(config.trtw_ns)
         self.batch = config.write_batch
         self.waiting: list[Place] = []
-        self.read_end: int | None = None
-        self.write_end: int | None = None
+        self.read_end = -self.trtw  # no read and no write yet: no turnaround
+        self.write_end = -self.twtr
         self.count = dict.fromkeys(COUNTERS, 0)
 
     def read(self, place: Place, time: int) -> int:
         """Serve a read; returns the end of its burst."""
         self.count["reads"] += 1
         bank = self.banks[place.bank]
-        column, met = bank.column(place.row, time)
-        self.count[met] += 1
-        bank.precharge_not_before(column + bank.trtp)
-        ready = column + self.tcl
-        if self.write_end is not None:
-            ready = max(ready, self.write_end + self.twtr)  # D7
-        end = self.bus.take(ready)
-        self.read_end = end if self.read_end is None else max(self.read_end, end)
-        return end
+        start = self._access(bank, place.row, time, self.write_end + self.twtr)
+        bank.next_precharge = max(bank.next_precharge, start - self.tcl + self.trtp)
+        self.read_end = max(self.read_end, start + self.burst)
+        return start + self.burst
 
     def write(self, place: Place, time: int) -> None:
         """Queue a write; a full batch is written one after another (D6)."""
@@ -165,20 +128,48 @@ class Channel:
         if len(self.waiting) < self.batch:
             return
         self.count["write_batches"] += 1
-        ends = [self._write(waiting, time) for waiting in self.waiting]
-        self.write_end = max(ends) if self.write_end is None else max(self.write_end, *ends)
+        self.write_end = max(self.write_end, *[self._write(each, time) for each in self.waiting])
         self.waiting = []
 
     def _write(self, place: Place, time: int) -> int:
         bank = self.banks[place.bank]
-        column, met = bank.column(place.row, time)
-        self.count[met] += 1
-        ready = column + self.tcl
-        if self.read_end is not None:
-            ready = max(ready, self.read_end + self.trtw)  # D7
-        end = self.bus.take(ready)
-        bank.precharge_not_before(end + self.twr)
+        end = self._access(bank, place.row, time, self.read_end + self.trtw) + self.burst
+        bank.next_precharge = max(bank.next_precharge, end + self.twr)
         return end
+
+    def _access(self, bank: Bank, row: int, time: int, turned: int) -> int:
+        """Take a burst slot, not before ``turned`` (D7); returns its start.
+
+        The access lies between two refreshes: where it would not be over before the next one, it
+        begins behind it, with the row closed (D5).
+        """
+        period = max(self.refresh.period(time), bank.period)
+        while True:
+            if bank.period < period:
+                bank.period, bank.open_row = period, None
+            begin = max(time, self.refresh.open_from(period))
+            column, activated, met = self._commands(bank, row, begin)
+            start = self.bus.first_free(max(column + self.tcl, turned))
+            if self.refresh.fits(start + self.burst, period):
+                break
+            period += 1
+        self.bus.take(start)
+        self.count[met] += 1
+        bank.open_row = row
+        if activated is not None:
+            bank.next_precharge = activated + self.tras
+        # The column command goes out tCL before the burst, the bank's next one a burst later.
+        bank.next_column = start - self.tcl + self.burst
+        return start
+
+    def _commands(self, bank: Bank, row: int, time: int) -> tuple[int, int | None, str]:
+        """Column command and activation of an access from ``time`` on, and what it met (D3)."""
+        if bank.open_row == row:
+            return max(time, bank.next_column), None, "row_hits"
+        if bank.open_row is None:
+            return time + self.trcd, time, "row_misses"
+        activated = max(time, bank.next_precharge) + self.trp
+        return activated + self.trcd, activated, "row_conflicts"
 
 
 class Dram:
@@ -197,7 +188,7 @@ class Dram:
         place = self.map.place(line)
         end = self.channels[place.channel].read(place, time + self.controller)
         self.account.add(who.region, "dram_read_bytes", self.line_bytes)
-        return Answer(end, end, "DRAM")
+        return Answer(end, "DRAM")
 
     def write(self, line: int, time: int, who: Requester) -> None:
         """Write a line."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from sim.reference.core import Core
 
 
+LOADING = "a load whose last level is not known yet"
+
+
 class FrontEnd:
     """Dispatches in program order; ``position`` is the next dispatch slot, from cycle 0 on."""
 
@@ -38,6 +41,7 @@ class FrontEnd:
         self.reason = "front end"  # what the slots until then are booked on
         self.guilty = 0  # the operator they are booked on
         self.unresolved: Flight | None = None  # a mispredicted branch
+        self.deferred = 0  # slots of a load that has not made all its accesses
         self.waits_for: tuple[int, int] | None = None  # counter and count, for `wait`
         self.stop = ""  # what stopped dispatch in the last cycle
         self.counts = {"instructions": 0, "branches": 0, "mispredictions": 0}
@@ -64,11 +68,21 @@ class FrontEnd:
         return self.counts["instructions"] > before
 
     def book_empty(self, until: int) -> None:
-        """Book the empty slots of all cycles before ``until`` (A2, A3)."""
+        """Book the empty slots of all cycles before ``until`` (A2, A3).
+
+        Slots charged to a load wait until it is known which level serves its last line.
+        """
+        oldest = self.core.window.oldest
+        if self.deferred and oldest and oldest.complete is not None:
+            self.core.account.add(oldest.region, f"memory: {oldest.level}", self.deferred)
+            self.deferred = 0
         empty = until * self.width - self.position
         if empty > 0:
             region, cause = self._cause()
-            self.core.account.add(region, cause, empty)
+            if cause == LOADING:
+                self.deferred += empty
+            else:
+                self.core.account.add(region, cause, empty)
             self.position = until * self.width
 
     # --- why not ---------------------------------------------------------------------------------
@@ -85,16 +99,19 @@ class FrontEnd:
         if cycle < self.resume:
             return "resuming"
         instr, op = self.code[self.state.pc]
-        if op is None:  # region needs no room
+        if op is None:  # region costs nothing
             return ""
-        return self._fence(instr) or self._no_room(instr, op)
+        if instr.row.cls == "sync":  # done with its slot: needs no room
+            return self._fence(instr, cycle)
+        return self._no_room(instr, op)
 
-    def _fence(self, instr: Instr) -> str:
+    def _fence(self, instr: Instr, cycle: int) -> str:
         """F8: what `signal`, `halt` and `wait` wait for."""
         core = self.core
         self.waits_for = None
         if instr.mnemonic in ("signal", "halt"):
-            if core.window.flights:
+            shared = self.position > cycle * self.width  # a cycle with what was dispatched in it
+            if core.window.flights or (shared and instr.mnemonic == "halt"):
                 return "fence"
             return "drain" if core.stores.entries else ""
         if instr.mnemonic == "wait":
@@ -133,8 +150,9 @@ class FrontEnd:
             return here, "memory: store"
         if self.stop in ("resuming", "") or oldest is None:
             return here, "memory: store" if self.stop == "store queue" else "front end"
-        if oldest.cls == "load" and oldest.issue is not None and oldest.level:
-            return oldest.region, f"memory: {oldest.level}"
+        if oldest.is_load and oldest.issue is not None:
+            known = oldest.complete is not None
+            return oldest.region, f"memory: {oldest.level}" if known else LOADING
         if self.stop == "store queue":
             return oldest.region, "memory: store"
         return oldest.region, f"core: {oldest.op.unit}"
@@ -182,6 +200,8 @@ class FrontEnd:
             work = measure(state, instr, op, unit.bytes)
         core.account.add(state.region, "flops", work.flops)
         uops = work.parts if op.uops == "slot" else op.uops
+        if instr.row.cls == "sync":
+            uops = 1
         self.position += uops
         return Flight(
             number=self.counts["instructions"],
@@ -224,7 +244,6 @@ class FrontEnd:
     def _branch(self, flight: Flight, target: int, *, taken: bool) -> None:
         """F5 to F7: what follows a branch."""
         self.counts["branches"] += 1
-        taken = taken or flight.instr.mnemonic in ("j", "jal", "jr")
         if not self.predictor.foresees(flight.pc, flight.instr, target, taken=taken):
             self.counts["mispredictions"] += 1
             self.unresolved = flight

@@ -35,7 +35,7 @@ class Flight:
     retire: int | None = None
     retire_slots: int = 0
     arrival: int = 0
-    level: str = ""
+    level: str = "L1"
     _available: int | None = None
 
     @property

@@ -44,7 +44,7 @@ class LoadPipe:
         while load and load.pieces and unit.position < (cycle + 1) * unit.pipes:
             piece = load.pieces[0]
             if not self._access(load, piece, cycle):
-                unit.block_until(self.l1.next_fill(cycle))  # L3
+                unit.block_until(self.l1.next_fill())  # L3
                 return moved
             unit.take(cycle, -(-piece.nbytes // (unit.bytes or piece.nbytes)))
             del load.pieces[0]
@@ -60,15 +60,15 @@ class LoadPipe:
         who = Requester(self.core, load.pc, load.region)
         if load.cls == "prefetch":  # L4: waits for nothing
             self.l1.access(piece.line, cycle, who)
-            arrival, level = cycle + 1, self.l1.name
-        elif self.stores.youngest_older(load, piece):  # S2; the store has completed
+            load.arrival = cycle + 1
+            return True
+        if self.stores.youngest_older(load, piece):  # S2; the store has completed
             self.forwards += 1
-            arrival, level = cycle + self.forward_cycles, self.l1.name
-        else:
-            answer = self.l1.access(piece.line, cycle, who)
-            if answer is None:
-                return False
-            arrival, level = answer.time, answer.level
-        load.arrival = max(load.arrival, arrival)
-        load.level = level
+            load.arrival = max(load.arrival, cycle + self.forward_cycles)
+            return True
+        answer = self.l1.access(piece.line, cycle, who)
+        if answer is None:
+            return False
+        if answer.time >= load.arrival:
+            load.arrival, load.level = answer  # A3: the level of the last line to arrive
         return True

@@ -92,19 +92,20 @@ class ReferenceCpu:
     def _build_caches(self, cores: int) -> None:
         """L1 and L2 of each core in core cycles, L3 and DRAM in fs (T1)."""
         machine = self.machine
+        lines = self.memory.total_bytes // machine.l1.line
         self._dram = Dram(machine.dram, machine.l1.line, self._account)
         shared: Below = self._dram
         self._l3: Cache | None = None
         if machine.l3:
             clock = Clock(machine.l3.clock) if machine.l3.clock else self.clock
-            self._l3 = Cache("L3", machine.l3, shared, clock.cycle_fs)
+            self._l3 = Cache("L3", machine.l3, shared, lines, clock.cycle_fs)
             shared = self._l3
         below: list[Below] = [Crossing(self.clock, shared) for _ in range(cores)]
         self._l2: list[Cache] = []
         if machine.l2:
-            self._l2 = [Cache("L2", machine.l2, each) for each in below]
+            self._l2 = [Cache("L2", machine.l2, each, lines) for each in below]
             below = list(self._l2)
-        self._l1 = [FirstLevel("L1", machine.l1, each) for each in below]
+        self._l1 = [FirstLevel("L1", machine.l1, each, lines) for each in below]
 
     # --- running ---------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from isa.encoding import Instr
 from sim.machine.schema import Core as CoreConfig
 
@@ -14,30 +16,18 @@ class Predictor:
 
     def __init__(self, config: CoreConfig) -> None:
         self.counters = [WEAKLY_TAKEN] * config.predictor_entries
-        self.ring = [-1] * config.return_stack
-        self.top = 0
+        self.returns: deque[int] = deque(maxlen=config.return_stack)
 
     def foresees(self, pc: int, instr: Instr, target: int, *, taken: bool) -> bool:
         """Whether the branch at ``pc`` was predicted right; ``target`` is where it went."""
         if instr.mnemonic == "j":
             return True
         if instr.mnemonic == "jal":
-            self._push(pc + 1)
+            self.returns.append(pc + 1)  # a full ring loses its oldest entry
             return True
         if instr.mnemonic == "jr":
-            return self._pop() == target
+            return bool(self.returns) and self.returns.pop() == target
         index = pc % len(self.counters)
         counter = self.counters[index]
         self.counters[index] = min(counter + 1, STRONGLY_TAKEN) if taken else max(counter - 1, 0)
         return (counter >= WEAKLY_TAKEN) == taken
-
-    def _push(self, pc: int) -> None:
-        if self.ring:
-            self.ring[self.top] = pc
-            self.top = (self.top + 1) % len(self.ring)
-
-    def _pop(self) -> int:
-        if not self.ring:
-            return -1
-        self.top = (self.top - 1) % len(self.ring)
-        return self.ring[self.top]

@@ -13,16 +13,19 @@ CONFIDENT = 2
 
 
 class Prefetcher(Protocol):
-    """Sees the accesses of a level and names lines to fetch."""
+    """Sees the accesses of a level and names lines to fetch.
 
-    def see(self, line: int, pc: int, *, miss: bool, first_use: bool) -> list[int]:
+    ``fresh``: a miss, or the first use of a prefetched line.
+    """
+
+    def see(self, line: int, pc: int, *, fresh: bool) -> list[int]:
         """Lines to ask for after this access."""
 
 
 class NoPrefetcher:
     """Asks for nothing."""
 
-    def see(self, line: int, pc: int, *, miss: bool, first_use: bool) -> list[int]:
+    def see(self, line: int, pc: int, *, fresh: bool) -> list[int]:
         """Nothing."""
         return []
 
@@ -34,9 +37,9 @@ class NextLine:
         first = config.prefetch_distance
         self.steps = range(first, first + config.prefetch_degree)
 
-    def see(self, line: int, pc: int, *, miss: bool, first_use: bool) -> list[int]:
+    def see(self, line: int, pc: int, *, fresh: bool) -> list[int]:
         """``degree`` lines from ``distance`` on."""
-        return [line + step for step in self.steps] if miss or first_use else []
+        return [line + step for step in self.steps] if fresh else []
 
 
 @dataclass(slots=True)
@@ -57,7 +60,7 @@ class Stride:
         self.steps = range(first, first + config.prefetch_degree)
         self.table: dict[int, Stream] = {}
 
-    def see(self, line: int, pc: int, *, miss: bool, first_use: bool) -> list[int]:
+    def see(self, line: int, pc: int, *, fresh: bool) -> list[int]:
         """Learn from the access; ``degree`` strides from ``distance`` on once sure."""
         index = pc % STRIDE_ENTRIES
         stream = self.table.get(index)
@@ -68,12 +71,13 @@ class Stride:
         if difference == 0:
             return []
         stream.line = line
-        if difference == stream.stride:
-            stream.counter = min(stream.counter + 1, COUNTER_MAX)
-        elif stream.counter:
-            stream.counter -= 1
-        else:
-            stream.stride = difference
+        if difference != stream.stride:
+            if stream.counter:
+                stream.counter -= 1
+            else:
+                stream.stride = difference
+            return []
+        stream.counter = min(stream.counter + 1, COUNTER_MAX)
         if stream.counter < CONFIDENT:
             return []
         return [line + stream.stride * step for step in self.steps]

@@ -83,10 +83,10 @@ class StoreBuffer:
         who = Requester(self.core, entry.flight.pc, entry.flight.region)
         answer = self.l1.access(entry.piece.line, cycle, who, write=True)
         if answer is None:
-            self.ask_again = self.l1.next_fill(cycle)
+            self.ask_again = self.l1.next_fill()
             self.wake(self.ask_again)
             return False
-        entry.owned = max(cycle, answer.fill)
+        entry.owned = answer.time
         self.wake(entry.owned)
         self.asked += 1
         return True
