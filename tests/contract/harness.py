@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from isa.assembler import assemble
-from sim.engine import Cpu
+from sim.engine import ACCOUNT_COLUMNS, Cpu
 from sim.machine import Machine, load_machine
 
 PLAIN = str(Path(__file__).with_name("plain.toml"))
@@ -63,12 +63,18 @@ class Run:
     caches: dict[str, dict[str, int]]
     dram: dict[str, int]
     core: dict[str, int]
-    account: dict[str, int]
+    operators: list[dict[str, int]]
 
     @property
     def cycles(self) -> int:
         """Cycles of the run."""
         return self.last - self.first
+
+    @property
+    def slots(self) -> dict[str, int]:
+        """Dispatch slots by cause, over all operators; causes without any left out."""
+        total = {name: sum(row[name] for row in self.operators) for name in self.cpu.causes()}
+        return {name: slots for name, slots in total.items() if slots}
 
     def all(self, label: str, core: int = 0) -> list[Row]:
         """Every execution of the instruction at a label of a core's program."""
@@ -113,7 +119,7 @@ class Simulation:
         cycles, logged, before = cpu.cycles, len(cpu.log()), self._counters()
         cpu.start(entry)
         assert cpu.run()
-        caches, dram, core, account = self._counters()
+        caches, dram, core, operators = self._counters()
         return Run(
             machine=self.machine,
             cpu=cpu,
@@ -124,14 +130,14 @@ class Simulation:
             caches={level: _difference(caches[level], before[0][level]) for level in caches},
             dram=_difference(dram, before[1]),
             core=_difference(core, before[2]),
-            account=_difference(account, before[3]),
+            operators=[_difference(*pair) for pair in zip(operators, before[3], strict=True)],
         )
 
-    def _counters(self):
+    def _counters(self) -> tuple[dict, dict, dict, list[dict[str, int]]]:
         cpu = self.cpu
-        causes = cpu.account().sum(axis=0)[-len(cpu.causes()) :]
-        account = {name: int(slots) for name, slots in zip(cpu.causes(), causes, strict=True)}
-        return cpu.cache_counters(), cpu.dram_counters(), cpu.core_counters(), account
+        names = (*ACCOUNT_COLUMNS, *cpu.causes())
+        operators = [dict(zip(names, map(int, row), strict=True)) for row in cpu.account()]
+        return cpu.cache_counters(), cpu.dram_counters(), cpu.core_counters(), operators
 
 
 def _difference(after: dict[str, int], before: dict[str, int]) -> dict[str, int]:
