@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -54,32 +55,23 @@ def atomic_writer(path: Path, *, binary: bool = False) -> Iterator[IO]:
     Raises:
         UserError: it cannot be written; what stood there before stays.
     """
-    mode, encoding = ("wb", None) if binary else ("w", "utf-8")
-    partial: str | None = None
+    kind, encoding = ("b", None) if binary else ("", "utf-8")
+    real = path.resolve()
+    # Named before it exists, so that Ctrl-C at any moment finds it and leaves nothing behind.
+    partial = real.with_name(f".{real.name}-{secrets.token_hex(4)}")
     try:
         if _is_device(path):
-            with path.open(mode, encoding=encoding) as file:
+            with path.open(f"w{kind}", encoding=encoding) as file:
                 yield file
             return
-        real = path.resolve()
-        handle, partial = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}-")
-        with open(handle, mode, encoding=encoding) as file:
+        with partial.open(f"x{kind}", encoding=encoding) as file:
             yield file
-        os.chmod(partial, 0o666 & ~_umask())
-        os.replace(partial, real)
-        partial = None
+        partial.replace(real)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        if partial is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(partial)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def write_text(target: str | Path, text: str) -> None:
