@@ -8,9 +8,11 @@ import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sim.cli.output import write_text
 from sim.machine import load_machine
 from tests.end_to_end import account, cli
 from workloads.catalogue import entries
@@ -95,6 +97,21 @@ def test_a_second_ctrl_c_leaves_no_half_written_file(tmp_path: Path) -> None:
     assert left in ([], ["out.json"])
     if left:
         assert json.loads(file.read_text(encoding="utf-8"))["partial"] is True
+
+
+def test_ctrl_c_when_a_file_has_just_been_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Path.open
+
+    def interrupted(self: Path, *arguments: Any, **options: Any) -> None:
+        original(self, *arguments, **options).close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_text(tmp_path / "out.json", "text")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("machine", ["teach", "sapphire-rapids"])

@@ -39,33 +39,38 @@ def linear(run: Result, field: str, step: int) -> float:
 
 
 @pytest.mark.parametrize("dtype", ["f32", "bf16"])
-@pytest.mark.parametrize(
-    ("machine", "overrides", "tolerance"),
-    [
-        ("sapphire-rapids", SMALL_L3, 0.01),
-        ("avx512", SMALL_L3, 0.01),
-        # Its prefetchers follow every load instruction for itself, two iterations ahead, so the
-        # rate depends a little on what else is in the loop.
-        ("cortex-a76", [], 0.05),
-    ],
-)
-def test_decode_moves_weights_as_fast_as_a_stream(
-    large: Model, machine: str, overrides: list[str], tolerance: float, dtype: str
-) -> None:
-    """Bytes of the weights / bandwidth of a loop of loads, where weights exceed the caches.
+@pytest.mark.parametrize("machine", ["sapphire-rapids", "avx512"])
+def test_decode_moves_weights_as_fast_as_a_stream(large: Model, machine: str, dtype: str) -> None:
+    """Bytes of the weights / bandwidth of a loop of loads, within 1%.
 
-    The loop has as many loads as the kernel's: two steps along K of a panel of four tiles. Cold
-    or not makes no difference: nothing survives in the caches from step to step.
+    What limits both is how many misses L1 can have outstanding; the loop has as many loads as the
+    kernel's: two steps along K of a panel of four tiles. Cold or not makes no difference: nothing
+    survives in the caches from step to step.
     """
     run = simulate(
-        large.folder, machine, context=8, tokens=3, dtype=dtype, values=False, overrides=overrides
+        large.folder, machine, context=8, tokens=3, dtype=dtype, values=False, overrides=SMALL_L3
     )
     weights = matrix_elements(large.config) * BYTES[dtype]
-    bandwidth = stream_bandwidth(load_machine(machine, overrides), loads=8)
+    bandwidth = stream_bandwidth(load_machine(machine, SMALL_L3), loads=8)
     for step in range(3):
-        assert linear(run, "cycles", step) == pytest.approx(weights / bandwidth, rel=tolerance)
+        assert linear(run, "cycles", step) == pytest.approx(weights / bandwidth, rel=0.01)
         # Every line once, and little besides: activations, and lines prefetched in vain.
         assert weights <= linear(run, "dram_bytes", step) <= 1.02 * weights
+
+
+@pytest.mark.parametrize("dtype", ["f32", "bf16"])
+@pytest.mark.parametrize("machine", ["teach", "cortex-a76"])
+def test_decode_is_no_faster_than_the_pins(large: Model, machine: str, dtype: str) -> None:
+    """On machines whose caches do not hold the weights: what the bus moves between refreshes."""
+    described = load_machine(machine)
+    dram = described.dram
+    pins = dram.channels * dram.gigabytes_per_second * (1 - dram.trfc_ns / dram.trefi_ns)
+    per_cycle = pins * 1000 / described.clock  # bytes; GB/s over MHz
+    run = simulate(large.folder, machine, context=8, tokens=3, dtype=dtype, values=False)
+    weights = matrix_elements(large.config) * BYTES[dtype]
+    for step in range(3):
+        assert linear(run, "dram_bytes", step) >= weights
+        assert linear(run, "cycles", step) >= weights / per_cycle
 
 
 def in_order_line_cycles(machine: Machine) -> float:
@@ -206,16 +211,17 @@ def test_prefill_takes_as_long_as_its_products(
 
 @pytest.mark.parametrize(
     ("machine", "overrides", "dtype"),
-    [("sapphire-rapids", SMALL_L3, "bf16"), ("cortex-a76", [], "f32"), ("teach", [], "bf16")],
+    [("sapphire-rapids", SMALL_L3, "bf16"), ("avx512", SMALL_L3, "bf16"), ("teach", [], "bf16")],
 )
 def test_a_row_block_of_prompt_costs_one_decode_step(
     large: Model, machine: str, overrides: list[str], dtype: str
 ) -> None:
     """A tile has room for that many rows, and the weights stream by once for all of them.
 
-    As long as multiplying R rows takes less than the arrival of the weights: 16 cycles of the
-    tile unit against 120 for a tile of 1 KiB, 8 of the vector pipes against 12 on cortex-a76, 16
-    against 64 on teach. So a token of such a prompt costs an R-th of a decoded one, within 5%.
+    As long as multiplying R rows takes less than the arrival of the weights: for a tile 16 cycles
+    of the tile unit against the 120 of 1 KiB; 8 of the vector pipes, and a quarter of a chain of
+    96, against the 30 of 256 bytes on avx512; 16 against the 64 of a line on teach. So a token of
+    such a prompt costs an R-th of a decoded one, within 5%.
     """
     rows = load_machine(machine).core.tiles.rows
     run = simulate(
