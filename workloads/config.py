@@ -15,6 +15,8 @@ Family = Literal["llama", "gpt2"]
 Activation = Literal["silu", "gelu.tanh", "gelu.erf"]
 
 FAMILIES: tuple[str, ...] = ("llama", "gpt2")
+MOST_LAYERS = 10_000
+MOST = 2**31  # of any other length; far above every model, so that nothing loops for ever
 ACTIVATIONS: dict[str, tuple[str, ...]] = {
     "llama": ("silu",),
     "gpt2": ("gelu.tanh", "gelu.erf"),
@@ -86,12 +88,15 @@ class ModelConfig:
                 raise UserError(
                     f"model {self.name!r}: {field} = {value!r}, but it must be a positive integer"
                 )
+            most = MOST_LAYERS if field == "layers" else MOST
+            if value > most:
+                raise UserError(f"model {self.name!r}: {field} = {value}, but {most} is the most")
         if self.heads % self.kv_heads:
             raise UserError(
                 f"model {self.name!r}: {self.heads} query heads cannot share {self.kv_heads} "
                 "key/value heads evenly; heads must be a multiple of kv_heads"
             )
-        if not self.norm_eps > 0:
+        if not (isinstance(self.norm_eps, int | float) and 0 < self.norm_eps < math.inf):
             raise UserError(f"model {self.name!r}: norm_eps = {self.norm_eps!r} must be above 0")
         if self.activation not in ACTIVATIONS[self.family]:
             raise UserError(
@@ -105,7 +110,7 @@ class ModelConfig:
             if self.rope_base is not None or self.rope_factors is not None:
                 raise UserError(f"model {self.name!r}: gpt2 models have no rotary positions")
             return
-        if self.rope_base is None or not self.rope_base > 0:
+        if self.rope_base is None or not 0 < self.rope_base < math.inf:
             raise UserError(
                 f"model {self.name!r}: a llama model needs rope_base above 0, "
                 f"found {self.rope_base!r}"

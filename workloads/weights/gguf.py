@@ -115,14 +115,20 @@ class GgufFile:
                 f"{path} is one of {self.field('split.count')} parts of a model; join them "
                 "with llama.cpp's `gguf-split --merge` first"
             )
-        self.config = self._config()
+        try:
+            self.config = self._config()
+        except (TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
+            raise UserError(f"{path}: the metadata has a wrong value: {error}") from error
         self._recipes = recipes(self.config, LAYOUTS[self.architecture])
 
     def field(self, key: str, *default: Any) -> Any:
         """The metadata value ``key``, ``default`` where given and the file has none."""
         field = self._reader.get_field(key)
         if field is not None:
-            return field.contents()
+            try:
+                return field.contents()
+            except (ValueError, IndexError) as error:
+                raise UserError(f"{self.path}: the metadata {key!r} is damaged: {error}") from error
         if default:
             return default[0]
         raise UserError(f"{self.path}: the metadata lacks {key!r}, so the model's shape is unknown")
@@ -138,7 +144,12 @@ class GgufFile:
 
         for name, recipe in self._recipes.items():
             self._tensor(name, recipe)
-        tokenizer = tokenizer_from_gguf(self.field)
+        try:
+            tokenizer = tokenizer_from_gguf(self.field)
+        except UserError:
+            raise
+        except Exception as error:  # the library raises plain Exception for what it cannot use
+            raise UserError(f"{self.path}: its tokenizer is damaged: {error}") from error
         if tokenizer is None:
             notice(f"{self.path.name}: its kind of tokenizer is not supported, only token ids work")
         write_converted(folder, self.config, self.get, tokenizer)

@@ -35,12 +35,14 @@ def config_from_hf(values: dict[str, Any], name: str, where: Path) -> ModelConfi
         return ModelConfig(name=name, **ARCHITECTURES[architecture](values, where))
     except KeyError as missing:
         raise UserError(f"{where}: the key {missing} is missing, so the shape is unknown") from None
+    except (TypeError, ValueError, AttributeError, ZeroDivisionError, OverflowError) as error:
+        raise UserError(f"{where}: a value is of the wrong kind: {error}") from error
 
 
 def _architecture(values: dict[str, Any]) -> str:
     listed = values.get("architectures") or []
     if listed:
-        return str(listed[0])
+        return str(listed[0] if isinstance(listed, list) else listed)
     by_type = {"llama": "LlamaForCausalLM", "gpt2": "GPT2LMHeadModel"}
     model_type = str(values.get("model_type", "none given"))
     return by_type.get(model_type, model_type)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from isa.errors import UserError
 from workloads.tokenizer import Tokenizer, load_backend
 from workloads.weights.files import read_json
 
@@ -17,6 +18,15 @@ def tokenizer_from_folder(folder: Path) -> Tokenizer | None:
     """
     if not (folder / "tokenizer.json").is_file():
         return None
+    try:
+        return _read(folder)
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror or error}") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder}: a file of its tokenizer is damaged: {error}") from error
+
+
+def _read(folder: Path) -> Tokenizer:
     backend = load_backend(folder / "tokenizer.json")
     settings = _optional(folder / "tokenizer_config.json")
     bos_token = _text(settings.get("bos_token"))

@@ -187,7 +187,7 @@ def _weight_files(folder: Path) -> list[Path]:
     shards = read_json(index).get("weight_map")
     if not isinstance(shards, dict) or not shards:
         raise UserError(f"{index} has no 'weight_map' that says which file holds which tensor")
-    files = [folder / Path(str(name)).name for name in sorted(set(shards.values()))]
+    files = [folder / Path(name).name for name in sorted({str(name) for name in shards.values()})]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise UserError(
@@ -215,7 +215,7 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
         header.pop("__metadata__", None)
         tensors = {name: _stored(path, 8 + length, entry) for name, entry in header.items()}
         ends = [8 + length + entry["data_offsets"][1] for entry in header.values()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} has a damaged header: {error}; get the file again") from error
     if max(ends, default=0) > size:
         raise _truncated(path, size, max(ends))
@@ -226,6 +226,8 @@ def _stored(path: Path, data: int, entry: dict[str, Any]) -> StoredTensor:
     start, end = entry["data_offsets"]
     shape = tuple(int(n) for n in entry["shape"])
     dtype = str(entry["dtype"])
+    if not 0 <= start <= end or min(shape, default=0) < 0:
+        raise ValueError(f"shape {shape} at bytes {start} to {end} cannot be")
     if dtype in DTYPES and end - start != math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize:
         raise ValueError(f"{end - start} bytes cannot hold {dtype} of shape {shape}")
     return StoredTensor(path=path, dtype=dtype, shape=shape, start=data + int(start))
