@@ -2,7 +2,7 @@
 # Needs Python 3.11 or newer, git and make; nothing else by hand.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help run test quick lint bench clean
+.PHONY: help run test quick soak lint bench clean
 
 # The first interpreter that is new enough; PYTHON=/path/to/python overrides it.
 PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -14,11 +14,13 @@ INSTALLED := .venv/.installed
 BENCH_INSTALLED := .venv/.bench-installed
 PROMPT ?= The capital of France is
 TOKENS ?= 16
+CASES ?= 10000
 
 help:
 	@echo "make run     a real language model (SmolLM2-135M) on a simulated CPU"
 	@echo "make test    all tests"
 	@echo "make quick   the tests without the slow ones and those that need weights"
+	@echo "make soak    10,000 random cases on both engines (CASES=n for another number)"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make bench   the speed of the simulator against PyTorch (installs torch)"
 	@echo "make clean   remove the environment and caches of this folder"
@@ -32,6 +34,9 @@ test: $(INSTALLED)
 
 quick: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow and not weights"
+
+soak: $(INSTALLED)
+	$(BIN)/python -m tests.differential.soak $(CASES)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

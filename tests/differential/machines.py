@@ -1,0 +1,124 @@
+"""Random machines: overrides on three bases, from the roomy to the absurdly small."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+BASES = ("teach", "wide.toml", "cortex-a76", "sapphire-rapids")
+
+# Each key with its values; None as a value leaves the base's.
+CHOICES: dict[str, tuple[object, ...]] = {
+    "clock": ("1GHz", "999MHz", "2.3GHz", "700MHz", "3GHz"),
+    "core.kind": ("in-order", "out-of-order"),
+    "core.width": (1, 2, 3, 4, 8),
+    "core.retire_width": (1, 2, 3, 5, 8),
+    "core.mispredict_penalty": (0, 1, 5, 17),
+    "core.return_stack": (0, 1, 2, 16),
+    "core.taken_branch_bubble": (0, 1, 3),
+    "core.predictor_entries": (1, 2, 64),
+    "core.forward_cycles": (1, 2, 5),
+    "core.units.scalar.pipes": (1, 2, 5),
+    "core.units.scalar.queue": (1, 2, 7),
+    "core.units.load.pipes": (1, 2, 3),
+    "core.units.load.queue": (1, 2, 5),
+    "core.units.load.bytes": (4, 8, 12, 32, 64),
+    "core.units.store.pipes": (1, 2),
+    "core.units.store.queue": (1, 3),
+    "core.units.store.bytes": (4, 8, 12, 64),
+    "core.units.vector.pipes": (1, 2, 3),
+    "core.units.vector.queue": (1, 2, 6),
+    "core.units.vector.bytes": (16, 20, 32, 64),
+    "l1.mshrs": (1, 2, 3, 8),
+    "l1.hit_cycles": (0, 1, 2, 5),
+    "l1.fill_cycles": (0, 1, 4),
+    "l1.prefetch": ("none", "next-line", "stride"),
+    "l1.prefetch_degree": (1, 2, 4),
+    "l1.prefetch_distance": (1, 2, 5),
+    "dram.channels": (1, 2, 3),
+    "dram.banks": (1, 2, 3, 8),
+    "dram.row_bytes": ("64B", "256B", "1KiB", "4KiB"),
+    "dram.gigabytes_per_second": ("1GB/s", "6.4GB/s", "9.7GB/s", "100GB/s"),
+    "dram.controller_ns": (0, 3.7, 20),
+    "dram.trcd_ns": (0, 13.75, 40),
+    "dram.trp_ns": (0, 13.75, 60),
+    "dram.tcl_ns": (0, 15, 33.3),
+    "dram.tras_ns": (0, 32, 200),
+    "dram.twr_ns": (0, 15, 90),
+    "dram.trtp_ns": (0, 7.5, 70),
+    "dram.twtr_ns": (0, 10, 80),
+    "dram.trtw_ns": (0, 5, 50),
+    "dram.write_batch": (1, 2, 5, 16),
+}
+L2 = {
+    "l2.mshrs": (1, 2, 4, 16),
+    "l2.hit_cycles": (0, 1, 7, 13),
+    "l2.fill_cycles": (0, 1, 3),
+    "l2.bytes_per_cycle": (4, 16, 24, 64),
+    "l2.prefetch": ("none", "next-line", "stride"),
+    "l2.prefetch_degree": (1, 2, 5),
+    "l2.prefetch_distance": (1, 3),
+}
+L3 = {
+    "l3.mshrs": (1, 2, 8),
+    "l3.hit_cycles": (0, 5, 20),
+    "l3.fill_cycles": (0, 2),
+    "l3.clock": ("500MHz", "1.3GHz", "2.1GHz"),
+    "l3.bytes_per_cycle": (3, 8, 64),
+}
+REFRESH = (("0", "0"), ("400", "150"), ("7800", "300"), ("1000", "860"))
+
+
+def _pick(draw: st.DrawFn, choices: dict[str, tuple[object, ...]], most: int) -> list[str]:
+    keys = draw(st.lists(st.sampled_from(sorted(choices)), max_size=most, unique=True))
+    return [f"{key}={draw(st.sampled_from(choices[key]))}" for key in keys]
+
+
+def _geometry(draw: st.DrawFn, level: str, line: int) -> list[str]:
+    sets = draw(st.sampled_from((1, 2, 3, 8, 12)))
+    ways = draw(st.sampled_from((1, 2, 3, 5)))
+    return [f"{level}.ways={ways}", f"{level}.size={sets * ways * line}B"]
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> tuple[str, tuple[str, ...]]:
+    """A base and overrides that fit it."""
+    base = draw(st.sampled_from(BASES))
+    choices = dict(CHOICES)
+    if base == "sapphire-rapids":
+        del choices["core.units.vector.bytes"]  # its matmul.f32 would need a larger window
+    sets = _pick(draw, choices, 8)
+    if draw(st.booleans()):
+        tile_rows, row_bytes = {
+            "teach": (4, 16),
+            "wide.toml": (8, 32),
+            "cortex-a76": (4, 16),
+            "sapphire-rapids": (16, 64),
+        }[base]
+        loads = 2 * max(tile_rows, row_bytes // 2)
+        extra = draw(st.sampled_from((0, 1, 7)))
+        sets.append(f"core.load_queue={loads + extra}")
+        sets.append(f"core.store_queue={2 * tile_rows + extra}")
+    if base in ("teach", "wide.toml") and draw(st.booleans()):
+        # The largest instruction has 16 uops on teach and on wide.
+        sets.append(f"core.rob={draw(st.sampled_from((16, 19, 40)))}")
+    line = draw(st.sampled_from((16, 32, 64, 64, 64)))
+    lines = line != 64
+    levels = {"teach": 2, "wide.toml": 3, "cortex-a76": 3, "sapphire-rapids": 3}[base]
+    keep = draw(st.sampled_from([n for n in (1, 2, 3) if n <= levels]))
+    if keep < 3 and levels == 3:
+        sets.append("l3=none")
+    if keep < 2:
+        sets.append("l2=none")
+    else:
+        sets += _pick(draw, L2, 4)
+    if keep == 3:
+        sets += _pick(draw, L3, 4)
+    for level in ("l1", "l2", "l3")[:keep]:
+        if lines:
+            sets.append(f"{level}.line={line}")
+        if lines or draw(st.booleans()):
+            sets += _geometry(draw, level, line)
+    if draw(st.booleans()):
+        every, length = draw(st.sampled_from(REFRESH))
+        sets += [f"dram.trefi_ns={every}", f"dram.trfc_ns={length}"]
+    return base, tuple(sets)

@@ -1,0 +1,35 @@
+"""Random programs on random machines, and every case that once told the engines apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.differential.case import FOLDER, Case, differences
+from tests.differential.strategy import cases
+
+KEPT = sorted((FOLDER / "kept").glob("*.case"))
+
+
+@settings(
+    max_examples=150,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(cases())
+def test_engines_agree_on_random_cases(case: Case) -> None:
+    assert list(differences(case)) == []
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
+def test_engines_agree_on_a_kept_case(path: Path) -> None:
+    assert list(differences(Case.parse(path.read_text()))) == []
+
+
+def test_a_case_survives_its_file() -> None:
+    case = Case("teach", ("core.width=3", "l2=none"), "main:\n halt\n", runs=2)
+    assert Case.parse(str(case)) == case
