@@ -83,7 +83,7 @@ def test_processes_agree(run_json: RunJson, tmp_path: Any) -> None:
         for seed in (1, 2)
     }
     for process in processes.values():
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=600)
         assert process.returncode == 0, err
     runs = [json.loads((tmp_path / f"{seed}.json").read_text()) for seed in processes]
     assert {**runs[0], "host_seconds": 0} == {**runs[1], "host_seconds": 0}
