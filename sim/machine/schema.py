@@ -398,6 +398,8 @@ class Machine(Section):
         lines = {cache.line for cache in self.levels}
         if len(lines) > 1:
             raise ValueError(f"all cache levels need one line size, not {sorted(lines)}")
+        if self.l1.hit_cycles < 1:
+            raise ValueError("l1.hit_cycles: must be at least 1; data come after the access")
         dram = self.dram
         # A closed row's access, its burst slot rounded up, has to fit between two refreshes.
         access_ns = dram.trcd_ns + dram.tcl_ns + 2 * self.l1.line / dram.gigabytes_per_second

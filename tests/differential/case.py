@@ -21,7 +21,7 @@ from sim.reference import ReferenceCpu
 
 FOLDER = Path(__file__).parent
 LOG = 200_000
-LIMIT = 20_000
+LIMIT = 3_000
 REGIONS = 4
 
 

@@ -131,6 +131,23 @@ def _tiles(draw: st.DrawFn, shape: Shape) -> list[str]:
     return [f"{binary} {d}, {a}, {b}"]
 
 
+# Each ends the run with a fault, some of them only where x1 or the shapes are so.
+MISTAKES = (
+    ("load.f32 t0, (x20), x13, x20, x21",),
+    ("addi x12, x9, 2", "load.f32 t0, (x12), x0, x20, x21"),
+    ("fill.f32 t0, x15, x0, x21",),
+    ("ld x3, 1(x0)",),
+    ("st x3, 512(x0)",),
+    ("jr x1",),
+    ("fadd t0, t1, t6",),
+    ("fadd t0, t1, t3",),
+    ("matmul.f32 t0, t4, t3",),
+    ("li x3, 99", "wait 2, x3"),
+    ("j forever",),
+    ("prefetch (x20)",),
+)
+
+
 @st.composite
 def _system(draw: st.DrawFn) -> list[str]:
     kind = draw(st.sampled_from(("region", "region", "signal", "wait", "prefetch", "prefetch")))
@@ -148,6 +165,8 @@ def _block(draw: st.DrawFn, shape: Shape, depth: int, names: list[int], calls: b
     """A few items, some of them with blocks inside; every line one instruction or label."""
     lines: list[str] = []
     kinds = ["scalar", "load", "load", "store", "tiles", "tiles", "system"]
+    if depth > 0:
+        kinds.append("mistake")
     if depth < 2:
         kinds += ["if", "loop"]
     if calls:
@@ -163,6 +182,9 @@ def _block(draw: st.DrawFn, shape: Shape, depth: int, names: list[int], calls: b
             lines += draw(_tiles(shape))
         elif kind == "system":
             lines += draw(_system())
+        elif kind == "mistake":
+            if draw(st.integers(0, 9)) == 9:
+                lines += draw(st.sampled_from(MISTAKES))
         elif kind == "call":
             lines.append(f"jal x31, f{draw(st.integers(0, 1))}")
         else:
@@ -217,6 +239,8 @@ def programs(draw: st.DrawFn, rows: int, row_bytes: int) -> str:
         *body,
         "halt",
     ]
+    if "j forever" in body:
+        lines += ["forever:", "addi x1, x1, 1", "j forever"]
     for number in range(2):
         if any(f"f{number}" in line for line in body if line.startswith("jal")):
             lines += [f"f{number}:", *draw(_block(shape, 1, names, False)), "jr x31"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from hypothesis import reject
 from hypothesis import strategies as st
 
+from isa.errors import UserError
 from tests.differential.case import Case
 from tests.differential.machines import machines
 from tests.differential.programs import programs
@@ -21,4 +23,9 @@ def cases(draw: st.DrawFn) -> Case:
     """A random case."""
     base, overrides = draw(machines())
     text = draw(programs(*TILES[base]))
-    return Case(base, overrides, text, draw(st.sampled_from((1, 1, 2))))
+    case = Case(base, overrides, text, draw(st.sampled_from((1, 1, 2))))
+    try:
+        case.load()
+    except UserError:  # overrides that do not fit together
+        reject()
+    return case
