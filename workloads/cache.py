@@ -115,7 +115,7 @@ def file_sha256(path: Path) -> str:
         identity = [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
         name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
         memory = cache_folder("digests") / f"{name}.json"
-        with contextlib.suppress(OSError, ValueError, KeyError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             known = json.loads(memory.read_text(encoding="utf-8"))
             if known["file"] == identity:
                 return str(known["sha256"])

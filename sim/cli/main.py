@@ -65,12 +65,14 @@ def _options(
 def execute(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; prints errors to stderr."""
     command = typer.main.get_command(app)
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = command.main(
-            args=None if arguments is None else list(arguments),
-            prog_name="tickformer",
-            standalone_mode=False,
-        )
+        # Not command.main: it turns Ctrl-C and a closed pipe into exit codes without a word.
+        with command.make_context("tickformer", given) as context:
+            code = command.invoke(context)
+        sys.stdout.flush()
+    except typer.Exit as ended:  # --help, --version
+        return ended.exit_code
     except typer.TyperException as error:  # a wrong command line
         show = getattr(error, "show", None)
         if show is None:
@@ -91,11 +93,23 @@ def execute(arguments: Sequence[str] | None = None) -> int:
         typer.echo("interrupted", err=True)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
+    except OSError as error:  # what reads or writes files explains its own: this is our output
+        _discard_output()
+        typer.echo(f"error: cannot write the output: {error.strerror or error}", err=True)
+        return EXIT_USER
     return code if isinstance(code, int) else 0
+
+
+def _discard_output() -> None:
+    """Send stdout nowhere, so that what it still holds is no second error at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> None:
     """Entry point of the ``tickformer`` script."""
+    for name in ("stdout", "stderr"):  # None where the shell closed them: `>&-`
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     sys.exit(execute())

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from workloads.tokenizer import Tokenizer
 
 ALIGNMENT = 64  # bytes
+DESCRIPTION = "model.json"
 
 
 class ConvertedWeights:
@@ -62,10 +63,13 @@ class ConvertedWeights:
 def read_description(folder: Path) -> dict[str, Any] | None:
     """The description of a converted folder; None where it is absent or damaged."""
     try:
-        description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        if (folder / "weights.f32").stat().st_size != description["nbytes"]:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        if description["files"] != _sizes(folder):
             return None
-    except (OSError, ValueError, KeyError):
+        shapes = ModelConfig.from_dict(description["config"]).weight_shapes()
+        if description["offsets"].keys() != shapes.keys():
+            return None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, UserError):
         return None
     return dict(description)
 
@@ -92,5 +96,11 @@ def write_converted(
                 position += file.write(np.ascontiguousarray(values, dtype="<f4").data)
         if tokenizer is not None:
             tokenizer.save(partial)
-        description = {"config": config.to_dict(), "offsets": offsets, "nbytes": position}
-        (partial / "model.json").write_text(json.dumps(description), encoding="utf-8")
+        description = {"config": config.to_dict(), "offsets": offsets, "files": _sizes(partial)}
+        (partial / DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Bytes of every file beside the description."""
+    files = [file for file in folder.iterdir() if file.name != DESCRIPTION]
+    return {file.name: file.stat().st_size for file in files}

@@ -81,7 +81,9 @@ def open_gguf(path: Path, name: str | None = None) -> ConvertedWeights:
     folder = cache_folder("converted") / key
     description = read_description(folder)
     if description is None:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            notice(f"the converted copy of {path.name} in the cache is damaged; making it anew ...")
+            shutil.rmtree(folder, ignore_errors=True)
         if path.stat().st_size >= SLOW_TO_CONVERT:
             notice(
                 f"converting {path.name} ({megabytes(path.stat().st_size)}) to float32, "
