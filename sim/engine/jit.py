@@ -21,6 +21,7 @@ With NUMBA_DISABLE_JIT=1 both leave the plain Python function; with NUMBA_BOUNDS
 array access is checked. Import this module before numba.
 """
 
+import atexit
 import hashlib
 import importlib.metadata
 import os
@@ -56,7 +57,7 @@ _CODE_VARIABLES = (
 def cache_root() -> Path:
     """The folder that holds everything Tickformer keeps between runs."""
     override = os.environ.get("TICKFORMER_CACHE")
-    return Path(override) if override else platformdirs.user_cache_path("tickformer")
+    return Path(override).expanduser() if override else platformdirs.user_cache_path("tickformer")
 
 
 def compiled_sources(engine: Path = _ENGINE, isa: Path = _ISA) -> list[Path]:
@@ -116,20 +117,21 @@ def _drop_old_folders(current: Path) -> None:
 
 
 def _prepare_cache() -> Path:
-    """Make the cache folder; below the temporary folder when the user's own cannot be written.
+    """Make the cache folder; a temporary one of this process's own when it cannot be written.
 
-    Leaving the choice to Numba would be wrong: its other places do not depend on the hash.
+    Leaving the choice to Numba would be wrong: its other places do not depend on the hash. A shared
+    temporary folder would be wrong too: machine code of another user would be run.
     """
     folder = cache_folder()
-    for candidate in (folder, Path(tempfile.gettempdir()) / "tickformer" / folder.name):
-        try:
-            candidate.mkdir(parents=True, exist_ok=True)
-            os.utime(candidate)
-            _drop_old_folders(candidate)
-        except OSError:
-            continue
-        return candidate
-    return Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        _drop_old_folders(folder)
+    except OSError:
+        temporary = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+        return temporary
+    return folder
 
 
 CACHE_FOLDER = _prepare_cache()
@@ -152,9 +154,27 @@ WIDE_REGISTERS: bool = "+avx512f" in _features.split(",")
 _FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False}
 
 
+def _forgive_damage(compiled: Any) -> None:
+    """Let a damaged cache file count as none: Numba would end in the error of its unpickling."""
+    files = compiled._cache._cache_file
+    load = files.load
+
+    def load_or_compile(key: Any) -> Any:
+        try:
+            return load(key)
+        except Exception:  # whatever the bytes happen to say
+            files.flush()
+            return None
+
+    files.load = load_or_compile
+
+
 def njit(function: F) -> F:
     """Compile a function that is called from other files; its machine code is cached on disk."""
-    return numba.njit(cache=True, **_FLAGS)(function)
+    compiled = numba.njit(cache=True, **_FLAGS)(function)
+    if not JIT_DISABLED:
+        _forgive_damage(compiled)
+    return compiled
 
 
 def inline(function: F) -> F:

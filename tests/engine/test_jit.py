@@ -108,3 +108,16 @@ def test_a_cache_that_cannot_be_written_is_replaced(tmp_path: Path) -> None:
     folder = Path(run(tmp_path, "-c", code, TMPDIR=str(tmp_path)))
     assert folder.is_dir()
     assert folder.name.startswith("numba-")
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="nothing is cached with the JIT off")
+@pytest.mark.parametrize("damaged", ["nbc", "nbi"])
+def test_a_damaged_cache_file_counts_as_none(tmp_path: Path, damaged: str) -> None:
+    (tmp_path / "callee.py").write_text(CALLEE)
+    caller = tmp_path / "caller.py"
+    caller.write_text(CALLER)
+    assert run(tmp_path, str(caller)) == "True 4 False"
+    for path in (tmp_path / "cache").rglob(f"*.{damaged}"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert run(tmp_path, str(caller)).split()[1] == "4"
+    assert run(tmp_path, str(caller)) == "False 4 False"
