@@ -104,10 +104,12 @@ def test_only_the_last_used_folders_are_kept(tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file, not a folder")
-    code = "import sim.engine.jit as j; print(j.CACHE_FOLDER)"
-    folder = Path(run(tmp_path, "-c", code, TMPDIR=str(tmp_path)))
-    assert folder.is_dir()
-    assert folder.name.startswith("numba-")
+    code = "import sim.engine.jit as j; print(j.CACHE_FOLDER.is_dir(), j.CACHE_FOLDER)"
+    made, folder = run(tmp_path, "-c", code, TMPDIR=str(tmp_path)).split(maxsplit=1)
+    assert made == "True"
+    assert Path(folder).parent == tmp_path
+    assert Path(folder).name.startswith("numba-")
+    assert not Path(folder).exists()  # nobody else's code is ever run, and nothing stays behind
 
 
 @pytest.mark.skipif(JIT_DISABLED, reason="nothing is cached with the JIT off")
