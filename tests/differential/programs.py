@@ -239,9 +239,9 @@ def programs(draw: st.DrawFn, rows: int, row_bytes: int) -> str:
         *body,
         "halt",
     ]
-    if "j forever" in body:
-        lines += ["forever:", "addi x1, x1, 1", "j forever"]
     for number in range(2):
         if any(f"f{number}" in line for line in body if line.startswith("jal")):
             lines += [f"f{number}:", *draw(_block(shape, 1, names, False)), "jr x31"]
+    if "j forever" in lines:
+        lines += ["forever:", "addi x1, x1, 1", "j forever"]
     return "\n".join(line if ":" in line else f" {line}" for line in lines) + "\n"
