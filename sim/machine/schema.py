@@ -273,13 +273,6 @@ class Core(Section):
                 f"store_queue: {self.store_queue} entries cannot hold one tile store of up to "
                 f"{stores} line accesses ({rows}-row tiles); make it at least {stores}"
             )
-        for row in self.ops:
-            uops = self.most_slots(row) if row.uops == "slot" else row.uops
-            if uops > self.rob:
-                raise ValueError(
-                    f"rob: {self.rob} entries cannot hold one {row.key} instruction of {uops} "
-                    f"uops; make it at least {uops}, or give ops.{row.key} fewer uops"
-                )
 
     def _most_lines(self, cls: str) -> int:
         """Line accesses of one tile access at most: every row may straddle two lines.

@@ -67,10 +67,6 @@ def test_none_removes_a_table():
         ("core.tiles.rows=17", "target tiles have 17 rows"),
         ("core.load_queue=10", "make it at least 64"),
         ("core.store_queue=31", "make it at least 32"),
-        (
-            "core.rob=100",
-            "core.rob: 100 entries cannot hold one matmul.f32 instruction of 256 uops",
-        ),
         ("core.ops.scalar.unit=scaler", "unit 'scaler' is not described. Did you mean 'scalar'?"),
         ("core.ops.load.latency=4", "must be 0 for load, since the caches give it"),
         ("core.units.matrix=none", "unit 'matrix' is not described"),
