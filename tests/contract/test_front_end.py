@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isa.errors import SimulationFault
 from tests.contract.harness import Simulation, ceil_div, latency, plain, repeat, run
 from tests.contract.model_core import ReturnStack, TwoBitCounters
 from tests.contract.model_dram import idle_fill
@@ -46,6 +47,21 @@ def test_uops_by_slot_are_the_pipe_slots_of_the_shape():
     for (rows, cols), row in zip(shapes, r.rows[17:], strict=True):
         dispatch += rows * ceil_div(4 * cols, m.core.units["vector"].bytes)
         assert row.dispatch == dispatch
+
+
+@pytest.mark.parametrize("offset", [0, 56])
+def test_uops_by_slot_of_loads_and_stores_are_their_line_accesses(offset):
+    # rows of 16 bytes, two slots each on a unit of 8 bytes; at offset 56 they straddle two lines
+    m = plain("core.width=1", "core.ops.load.uops=slot", "core.ops.store.uops=slot",
+              "core.units.load.bytes=8", "core.units.store.bytes=8")  # fmt: skip
+    r = run(
+        f".tensor x f32 16 16\nmain: li x1, x + {offset}\nli x2, 64\nli x3, 4\n"
+        "load: load.f32 t0, (x1), x2, x3, x3\nstore: store.f32 t0, (x1), x2\nhalt",
+        m,
+    )
+    uops = 4 * (2 if offset else 1)
+    assert r.at("load").dispatch == r.first + 3 - 1 + uops
+    assert r.at("store").dispatch == r.at("load").dispatch + uops
 
 
 def test_region_takes_no_slot():
@@ -232,3 +248,8 @@ def test_wait_passes_at_once_when_the_counter_is_there():
     r = run("main: li x1, 2\nsignal 7\nsignal 7\nfirst: addi x2, x0, 0\nwait 7, x1\n"
             "second: addi x2, x0, 0\nhalt")  # fmt: skip
     assert r.at("second").dispatch == r.at("first").dispatch
+
+
+def test_waiting_for_a_signal_that_cannot_come_ends_the_run():
+    with pytest.raises(SimulationFault, match="counter 7 is 1, waited for 2"):
+        run("main: li x1, 2\nsignal 7\nwait 7, x1\nhalt")

@@ -135,6 +135,20 @@ def test_an_accumulation_waits_less_only_behind_a_matmul(accumulate):
     assert r.at("c").issue == r.at("b").complete == r.at("b").issue + last + 4
 
 
+def test_an_accumulation_that_is_dispatched_late_waits_no_longer():
+    # b is dispatched in the cycle in which a issues, when a's completion is known already
+    m = plain("core.width=1", "core.ops.matmul.latency=40", "core.ops.matmul.accumulate_latency=2",
+              "core.ops.matmul.slot=row")  # fmt: skip
+    text, rows, _ = setup(m)
+    sim = Simulation(
+        f"{text}\nhalt\ngo:\na: matmul.f32 t4, t0, t1\nb: matmul.f32 t4, t0, t1\nhalt", m
+    )
+    sim.run("main")
+    r = sim.run("go")
+    assert r.at("b").dispatch == r.at("a").issue
+    assert r.at("b").issue == r.at("a").issue + rows - 1 + 2
+
+
 @pytest.mark.parametrize(("dtype", "k"), [("f32", 1), ("f32", 3), ("f32", 16), ("bf16", 5)])
 @pytest.mark.parametrize("pipes", [1, 4, 64])
 def test_a_cracked_matmul_adds_up_k_products_one_after_another(dtype, k, pipes):

@@ -106,7 +106,7 @@ def trace(sim, r, size):
 
 
 @given(program=arithmetic_programs(), overrides=cores())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_random_programs_pass_every_stage_in_the_cycle_the_rules_say(program, overrides):
     size, text = program
     sim = Simulation(

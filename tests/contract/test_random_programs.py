@@ -94,7 +94,7 @@ def check(case, seed):
 
 
 @given(case=cases(), seed=st.integers(0, 99))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_random_programs_on_random_machines(case, seed):
     check(case, seed)
 
