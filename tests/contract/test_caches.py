@@ -17,6 +17,7 @@ from tests.contract.harness import (
     machine,
     plain,
     repeat,
+    run,
 )
 from tests.contract.model_contents import Hierarchy
 from tests.contract.model_dram import idle_fill
@@ -80,7 +81,10 @@ def hierarchies(draw):
 
 @given(
     turns=st.lists(
-        st.tuples(st.integers(0, 47) | st.integers(0, LINES - 1), st.integers(0, 47)),
+        st.tuples(
+            st.integers(0, 7) | st.integers(0, 47) | st.integers(0, LINES - 1),
+            st.integers(0, 7) | st.integers(0, 47),
+        ),
         min_size=1,
         max_size=120,
     ),
@@ -110,6 +114,19 @@ def test_the_least_recently_used_line_leaves():
     assert r.caches["L1"]["misses"] == 4
     # B and then, for the last load, nothing: A was clean; C stays
     assert r.caches["L1"]["writebacks"] == 1
+
+
+@pytest.mark.parametrize(
+    ("order", "hits"), [("ABABACA", 4), ("ABABACB", 3), ("ABCA", 0), ("AABBCB", 3), ("ABBBAACA", 5)]
+)
+def test_a_load_that_hits_makes_its_line_the_most_recently_used(order, hits):
+    loads = "".join(f"load.f32 t0, (x{'ABC'.index(c) + 2}), x0, x1, x1\nsignal 0\n" for c in order)
+    r = run(
+        ".tensor x f32 64 16\nmain: li x1, 1\nli x2, x\nli x3, x + 64\nli x4, x + 128\n"
+        f"{loads}halt",
+        plain("l1.size=128", "l1.ways=2", "l2=none"),
+    )
+    assert r.caches["L1"]["hits"] == hits
 
 
 def test_contents_do_not_depend_on_how_many_misses_overlap():
