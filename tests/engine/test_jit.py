@@ -71,6 +71,7 @@ def test_flags_that_change_the_code_change_the_hash(monkeypatch: pytest.MonkeyPa
     assert source_hash([]) != plain
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(JIT_DISABLED, reason="nothing is cached with the JIT off")
 def test_code_is_compiled_once_and_known_to_be(tmp_path: Path) -> None:
     (tmp_path / "callee.py").write_text(CALLEE)
@@ -112,6 +113,7 @@ def test_a_cache_that_cannot_be_written_is_replaced(tmp_path: Path) -> None:
     assert not Path(folder).exists()  # nobody else's code is ever run, and nothing stays behind
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(JIT_DISABLED, reason="nothing is cached with the JIT off")
 @pytest.mark.parametrize("damaged", ["nbc", "nbi"])
 def test_a_damaged_cache_file_counts_as_none(tmp_path: Path, damaged: str) -> None:

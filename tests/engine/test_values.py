@@ -486,6 +486,7 @@ for name in ("load.f32", "load.bf16", "load.raw.bf16", "loadt.f32", "loadt.bf16"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(JIT_DISABLED, reason="compares compiled code with Python")
 def test_bounds_are_checked_on_request_and_python_computes_the_same(tmp_path: Path) -> None:
     script = tmp_path / "small_program.py"

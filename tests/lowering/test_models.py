@@ -11,6 +11,8 @@ from tests.lowering.runner import GPT2, LLAMA, WIDE_HEADS, Session, prompt
 from tests.workloads.numpy_forward import forward
 from workloads.config import ModelConfig
 
+pytestmark = pytest.mark.slow  # whole models on the interpreter
+
 TOLERANCE = 1e-3
 
 
