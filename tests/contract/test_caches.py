@@ -220,6 +220,27 @@ def test_a_written_back_line_takes_bandwidth_before_the_line_that_replaces_it():
     assert load.complete == load.issue + 64 // 16 + m.l2.hit_cycles + m.l1.fill_cycles
 
 
+def test_a_line_written_back_to_l3_takes_its_bandwidth_first_too():
+    m = plain("l1.size=64", "l1.ways=1", "l2.size=64", "l2.ways=1", "l2.bytes_per_cycle=64",
+              "l3.size=64KiB", "l3.ways=4", "l3.hit_cycles=10", "l3.mshrs=16",
+              "l3.bytes_per_cycle=4")  # fmt: skip
+    sim = Simulation(  # (exp gives L3 the time to be done with the line that the store needs)
+        f"{PREPARED}store.f32 t1, (x2), x0\nexp t2, t1\nsignal 0\n"
+        "other: load.f32 t0, (x9), x0, x1, x1\nhalt",
+        m,
+    )
+    sim.run("main")
+    r = sim.run("go")
+    assert [r.caches[level]["writebacks"] for level in ("L1", "L2")] == [1, 1]
+    # x9's line pushed the dirty one from L1 into L2, and its own walk pushed it on into L3, in the
+    # cycle in which it was served by L2; that kept L3 busy for 64 / 4 of its cycles
+    other = r.at("other")
+    assert m.l2.hit_cycles < 64 // 4
+    served = other.issue + m.l1.hit_cycles
+    there = served + 64 // 4 + 10
+    assert other.complete == there + m.l2.fill_cycles + m.l1.fill_cycles
+
+
 def test_a_miss_without_an_l2_mshr_waits_for_a_fill_of_l2():
     m = plain("l2.mshrs=1", "l2.bytes_per_cycle=64", "l2.fill_cycles=4")
     sim = Simulation(

@@ -206,6 +206,27 @@ def test_a_load_of_a_line_in_flight_waits_for_its_fill():
     assert r.dram["reads"] == 1
 
 
+@pytest.mark.parametrize("after", [-3, -1, 0, 1])
+def test_a_fill_has_happened_before_the_accesses_of_its_cycle(after):
+    text = (
+        ".tensor x f32 16 16\nmain: li x1, x\nli x2, 1\nhalt\n"
+        "go:\na: load.f32 t0, (x1), x0, x2, x2\nlater: mul x3, x1, x2\n"
+        "b: load.f32 t1, (x3), x0, x2, x2\nhalt"
+    )
+
+    def go(wait):
+        sim = Simulation(text, plain(f"core.ops.mul.latency={wait}"))
+        sim.run("main")
+        return sim.run("go")
+
+    first = go(1)
+    r = go(first.at("a").complete - first.at("later").issue + after)
+    a, b = r.at("a"), r.at("b")
+    assert b.issue == a.complete + after
+    assert b.complete == max(a.complete, b.issue + r.machine.l1.hit_cycles)
+    assert r.caches["L1"]["merges"] == (after < 0)
+
+
 # --- L3, M5: MSHRs --------------------------------------------------------------------------------
 
 

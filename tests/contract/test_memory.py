@@ -55,6 +55,7 @@ def memories(draw):
     overrides += [
         f"l2.mshrs={draw(st.sampled_from([1, 2, 16]))}",
         f"l2.bytes_per_cycle={draw(st.sampled_from([16, 24, 64]))}",
+        f"l2.hit_cycles={draw(st.sampled_from([1, 7]))}",
         f"l2.fill_cycles={draw(st.sampled_from([0, 3]))}",
         f"l2.prefetch={draw(st.sampled_from(PREFETCH))}",
         f"l2.prefetch_degree={draw(st.sampled_from([1, 2]))}",
@@ -67,7 +68,7 @@ def memories(draw):
             f"l3.mshrs={draw(st.sampled_from([1, 3, 16]))}",
             f"l3.clock={draw(st.sampled_from(['1.0GHz', '900MHz']))}",
             f"l3.fill_cycles={draw(st.sampled_from([0, 2]))}",
-            *draw(st.sampled_from([[], ["l3.bytes_per_cycle=10"], ["l3.bytes_per_cycle=64"]])),
+            *draw(st.sampled_from([[], ["l3.bytes_per_cycle=4"], ["l3.bytes_per_cycle=64"]])),
         ]
     return overrides
 
@@ -88,9 +89,9 @@ def programs(draw):
         for _ in range(turns):
             stride = draw(st.sampled_from([0, 4, 16, 64, 68]))
             if step is None or draw(st.integers(0, 7)) == 0:
-                place = draw(st.integers(0, TENSOR_BYTES - 512)) // 4 * 4
+                place = draw(st.integers(0, TENSOR_BYTES - 256)) // 4 * 4
             else:
-                place = (place + step) % (TENSOR_BYTES - 512)
+                place = (place + step) % (TENSOR_BYTES - 256)
             column.append((place, stride))
         table.append(column)
     return body, list(zip(*table, strict=True))

@@ -182,6 +182,16 @@ def test_l2_s_prefetcher_sees_what_l1_asks_for_and_fills_l2_only():
     assert [row.complete - row.issue for row in r.all("load")][1:] == [to_use] * 5
 
 
+@pytest.mark.parametrize("prefetch", ["next-line", "stride"])
+def test_l2_asks_for_nothing_outside_memory(prefetch):
+    lines = range(LINES - 6, LINES)
+    sim = Simulation(WALK.format(gap=LONG), plain(f"l2.prefetch={prefetch}"))
+    sim.cpu.control[:6] = [TENSOR_BASE + 64 * line for line in lines]
+    sim.cpu.control[511] = 48
+    r = sim.run()
+    assert r.dram["reads"] == len(lines)
+
+
 def test_l2_s_prefetcher_sees_the_prefetches_of_l1_and_counts_instructions_apart():
     sim = Simulation(WALK.format(gap=LONG), plain("l1.prefetch=next-line", "l2.prefetch=next-line"))
     sim.cpu.control[:5] = [TENSOR_BASE + 64 * line for line in range(5)]

@@ -178,15 +178,17 @@ def test_a_full_store_queue_stops_dispatch_until_entries_drain(entries):
     assert r.last == drains[-1]
 
 
+# rows of 64 bytes off the borders of 16-byte lines: 5 line accesses each
+SHORT_LINES = ("core.load_queue=64", "core.store_queue=32", "core.tiles.row_bytes=64",
+               "core.tiles.rows=16", "l1.line=16", "l2.line=16", "l1.size=16KiB")  # fmt: skip
+
+
 def test_an_empty_queue_takes_any_access():
-    # 16 rows of 64 bytes off the borders of 16-byte lines: 16 x 5 line accesses
-    m = plain("core.load_queue=64", "core.store_queue=32", "core.tiles.row_bytes=64",
-              "core.tiles.rows=16", "l1.line=16", "l2.line=16", "l1.size=16KiB")  # fmt: skip
     r = run(
         ".tensor x f32 64 32\nmain: li x1, x + 4\nli x2, 128\nli x3, 16\n"
         "load: load.f32 t0, (x1), x2, x3, x3\n"
         "a: store.f32 t0, (x1), x2\nb: store.f32 t0, (x1), x2\nhalt",
-        m,
+        plain(*SHORT_LINES),
     )
     lines = 16 * 5
     assert r.caches["L1"]["accesses"] == 3 * lines
@@ -194,3 +196,12 @@ def test_an_empty_queue_takes_any_access():
     # hits drain one a cycle, the first when it retires; b enters when the last of a has drained
     assert r.at("b").dispatch == r.at("a").retire + lines - 1
     assert r.last == r.at("b").retire + lines - 1
+
+
+def test_a_queue_keeps_every_line_of_a_store_that_is_larger():
+    r = run(
+        ".tensor x f32 64 32\nmain: li x1, x + 4\nli x2, 128\nli x3, 16\n"
+        "fill.f32 t0, x0, x3, x3\nstore.f32 t0, (x1), x2\nhalt",
+        plain(*SHORT_LINES),
+    )
+    assert r.caches["L1"]["accesses"] == r.caches["L1"]["misses"] == 16 * 5
