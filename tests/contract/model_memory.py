@@ -135,7 +135,7 @@ class Memory:
     def counters(self) -> dict[str, dict[str, int]]:
         """By level, under the engine's names."""
         names = ("hits", "misses", "merges", "writebacks", "prefetches", "prefetch_useful",
-                 "prefetch_late", "prefetch_dropped")  # fmt: skip
+                 "prefetch_late", "prefetch_dropped", "mshr_stalls")  # fmt: skip
         found = {}
         for name, level in (("L1", self.l1), ("L2", self.l2), ("L3", self.l3)):
             if level is not None:
@@ -157,6 +157,7 @@ class Memory:
         else:
             free = l1.free_from(t)
             if free > t:
+                l1.counts["mshr_stalls"] += 1
                 return False, free
             l1.counts["misses"] += 1
             available = self._l1_fetch(line, t, pc, Line(dirty=dirty), demand=True)
@@ -202,7 +203,9 @@ class Memory:
             available = max(entry.fill, t + self.m.l2.hit_cycles)
         else:
             l2.counts["misses"] += demand
-            available = self._l2_fetch(line, l2.free_from(t), Line(), demand=demand)
+            free = l2.free_from(t)
+            l2.counts["mshr_stalls"] += free > t
+            available = self._l2_fetch(line, free, Line(), demand=demand)
         for wanted in l2.wanted(pc, line, fresh):
             if l2.find(wanted) is not None:
                 continue
@@ -257,7 +260,9 @@ class Memory:
             l3.use(line)
             return max(entry.fill, t + hit)
         l3.counts["misses"] += demand
-        t = l3.free_from(t)
+        free = l3.free_from(t)
+        l3.counts["mshr_stalls"] += free > t
+        t = free
         entry = Line()
         self._l3_place(line, entry, t)
         entry.fill = self.dram.read(line, t + hit) + self.m.l3.fill_cycles * l3_cycle_fs(self.m)
