@@ -5,6 +5,7 @@ Read in this order: `layout` (where everything stands), `advance` (the loop, a c
 `values` (the arithmetic of tiles), `state` (a machine as numbers), `cpu` (the Python side).
 """
 
-from sim.engine.cpu import ACCOUNT_COLUMNS, LOG_FIELDS, Cpu
+from sim.account import ACCOUNT_COLUMNS, LOG_FIELDS
+from sim.engine.cpu import Cpu
 
 __all__ = ["ACCOUNT_COLUMNS", "LOG_FIELDS", "Cpu"]

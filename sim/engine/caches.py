@@ -303,17 +303,8 @@ def l2_read(S: Flat, core: int, line: int, t: int, pc: int, region: int, demand:
 @njit
 def l2_prefetch(S: Flat, core: int, line: int, t: int, region: int) -> None:
     """Fetch a line into L2 ahead of use; dropped when it is there or no MSHR is free."""
-    if line < 0 or line << S[H_LINE_SHIFT] >= S[H_MEMORY_END]:
-        return
-    cfg = S[H_L2]
-    state = core + S[H_LEVEL2]
-    if find(S, set_of(S, cfg, state, line), S[cfg + L_WAYS], line) >= 0:
-        return
-    if mshr_held(S, state, t) >= S[cfg + L_MSHRS]:
-        S[state + V_PREFETCH_DROPPED] += 1
-        return
-    S[state + V_PREFETCHES] += 1
-    l2_fetch(S, core, line, t, region, False, TAG_PREFETCHED)
+    if takes_prefetch(S, S[H_L2], core + S[H_LEVEL2], line, t):
+        l2_fetch(S, core, line, t, region, False, TAG_PREFETCHED)
 
 
 @njit
@@ -366,6 +357,20 @@ def train(S: Flat, cfg: int, state: int, pc: int, line: int, fresh: int) -> int:
         S[e + 2] = step
         return 0
     return step if S[e + 3] >= 2 else 0
+
+
+@njit
+def takes_prefetch(S: Flat, cfg: int, state: int, line: int, t: int) -> bool:
+    """Whether a level fetches ``line`` ahead of use: inside memory, not there, an MSHR free."""
+    if line < 0 or line << S[H_LINE_SHIFT] >= S[H_MEMORY_END]:
+        return False
+    if find(S, set_of(S, cfg, state, line), S[cfg + L_WAYS], line) >= 0:
+        return False
+    if mshr_held(S, state, t) >= S[cfg + L_MSHRS]:
+        S[state + V_PREFETCH_DROPPED] += 1
+        return False
+    S[state + V_PREFETCHES] += 1
+    return True
 
 
 # --- the first level ----------------------------------------------------------------------------
@@ -427,14 +432,5 @@ def l1_access(
 @njit
 def l1_prefetch(S: Flat, core: int, line: int, t: int, pc: int, region: int) -> None:
     """Fetch a line into L1 ahead of use; dropped when it is there or no MSHR is free."""
-    if line < 0 or line << S[H_LINE_SHIFT] >= S[H_MEMORY_END]:
-        return
-    cfg = S[H_L1]
-    state = core + S[H_LEVEL1]
-    if find(S, set_of(S, cfg, state, line), S[cfg + L_WAYS], line) >= 0:
-        return
-    if mshr_held(S, state, t) >= S[cfg + L_MSHRS]:
-        S[state + V_PREFETCH_DROPPED] += 1
-        return
-    S[state + V_PREFETCHES] += 1
-    l1_fetch(S, core, line, t, pc, region, False, TAG_PREFETCHED)
+    if takes_prefetch(S, S[H_L1], core + S[H_LEVEL1], line, t):
+        l1_fetch(S, core, line, t, pc, region, False, TAG_PREFETCHED)

@@ -18,6 +18,7 @@ from isa.errors import InternalError, SimulationFault
 from isa.faults import Fault, simulation_fault
 from isa.memory import MemoryMap
 from isa.program import Program
+from sim.account import CAUSES
 from sim.engine import layout as at
 from sim.engine import state
 from sim.engine.advance import advance
@@ -27,17 +28,6 @@ from sim.machine.schema import Machine
 
 FS_PER_SECOND = 10**15
 STEPS = 200_000  # cycles worked on per compiled call: a few hundredths of a second
-CAUSES = (
-    "retiring",
-    "bad speculation",
-    "front end",
-    "waiting for other cores",
-    "memory: store",
-    "memory: L1",
-    "memory: L2",
-    "memory: L3",
-    "memory: DRAM",
-)
 LEVEL_COUNTERS = {
     "hits": at.V_HITS,
     "misses": at.V_MISSES,
@@ -57,7 +47,6 @@ DRAM_COUNTERS = {
     "row_conflicts": at.K_ROW_CONFLICTS,
     "write_batches": at.K_BATCHES,
 }
-LOG_FIELDS = ("core", "pc", "dispatch", "issue", "complete", "retire")
 
 
 class Cpu:
@@ -292,6 +281,3 @@ class Cpu:
         count = int(self._S[at.H_LOG_COUNT])
         start = int(self._S[at.H_LOG])
         return self._S[start : start + count * at.G_SIZE].reshape(count, at.G_SIZE).copy()
-
-
-ACCOUNT_COLUMNS = ("instructions", "flops", "dram_read_bytes", "dram_write_bytes")

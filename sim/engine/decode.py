@@ -170,7 +170,7 @@ def within_tensor(S: Flat, P: Flat, ip: int, lo: int, hi: int) -> bool:
 
 
 @njit
-def count_pieces(S: Flat, core: int, address: int, stride: int, rows: int, row_bytes: int) -> int:
+def count_pieces(S: Flat, address: int, stride: int, rows: int, row_bytes: int) -> int:
     """Line accesses of a strided access: one per row and line touched."""
     shift = S[H_LINE_SHIFT]
     line = 1 << shift
@@ -184,9 +184,7 @@ def count_pieces(S: Flat, core: int, address: int, stride: int, rows: int, row_b
 
 
 @njit
-def store_slots(
-    S: Flat, core: int, address: int, stride: int, rows: int, row_bytes: int, width: int
-) -> int:
+def store_slots(S: Flat, address: int, stride: int, rows: int, row_bytes: int, width: int) -> int:
     """Pipe slots of a store: bytes of each line access over the width of a pipe."""
     shift = S[H_LINE_SHIFT]
     slots = 0
@@ -275,13 +273,13 @@ def decode_memory(S: Flat, P: Flat, core: int, ip: int) -> int:
         hi = max(address, last) + row_bytes
         if not within_tensor(S, P, ip, lo, hi):
             return fault(S, OUTSIDE_TENSOR, lo, hi - 1)
-        pieces = count_pieces(S, core, address, stride, memory_rows, row_bytes)
+        pieces = count_pieces(S, address, stride, memory_rows, row_bytes)
     S[core + N_PIECES] = pieces
     o = S[H_OPS] + op * O_SIZE
     slots = pieces
     if P[ip + P_KIND] == KIND_STORE:
         width = S[core + C_UNITS + S[o + O_UNIT] * 8 + U_BYTES]
-        slots = store_slots(S, core, address, stride, memory_rows, row_bytes, width)
+        slots = store_slots(S, address, stride, memory_rows, row_bytes, width)
     S[core + N_SLOTS] = slots
     S[core + N_CHAIN] = 0
     S[core + N_UOPS] = pieces if S[o + O_UOPS] < 0 else S[o + O_UOPS]

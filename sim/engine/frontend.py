@@ -267,7 +267,7 @@ def dispatch_one(
     for i in range(P[ip + P_SOURCES]):
         producer = S[core + C_RENAME + P[ip + P_SOURCE + i]]
         if producer >= head:
-            depend(S, core, entry(S, core, producer), e, i)
+            depend(S, entry(S, core, producer), e, i)
     following = pc + 1
     if kind == KIND_SCALAR:
         run_scalar(S, P, core, ip)

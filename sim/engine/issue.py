@@ -103,7 +103,7 @@ def insert_ready(S: Flat, core: int, e: int) -> None:
 
 
 @njit
-def depend(S: Flat, core: int, producer: int, e: int, node: int) -> None:
+def depend(S: Flat, producer: int, e: int, node: int) -> None:
     """Entry ``e`` needs a result of ``producer``: now known, or told later through ``node``."""
     known = S[producer + E_COMPLETE]
     if known >= 0:
@@ -153,7 +153,7 @@ def held_back(S: Flat, core: int, e: int, t: int) -> bool:
     if blocker == -2 or S[blocker + E_COMPLETE] >= 0:
         S[e + E_READY] = t + 1 if blocker == -2 else S[blocker + E_COMPLETE]
     else:
-        depend(S, core, blocker, e, MEMORY_NODE)
+        depend(S, blocker, e, MEMORY_NODE)
     return True
 
 

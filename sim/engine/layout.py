@@ -28,7 +28,6 @@ INF = 1 << 62
     H_REGIONS,  # number of operators
     H_ACCOUNT,  # offset of the account: regions x A_COLUMNS
     H_SIGNALS,  # offset of the signal counters
-    H_SIGNAL_COUNT,
     H_INSTRUCTIONS,  # dispatched by all cores
     H_INSTRUCTION_LIMIT,
     H_FAULT,  # a number of isa.faults.Fault, 0: none
@@ -56,7 +55,6 @@ INF = 1 << 62
     H_FORWARD,
     H_UNITS,  # number of units
     H_LOAD_UNIT,
-    H_STORE_UNIT,
     H_TILES,
     H_TILE_ROWS,
     H_ROW_BYTES,
@@ -77,8 +75,7 @@ INF = 1 << 62
     H_RAS,  # core block: offset of the return stack
     H_LEVEL1,  # core block: offset of L1 state
     H_LEVEL2,  # core block: offset of L2 state
-    H_END,
-) = range(62)
+) = range(59)
 H_SIZE = 64
 
 MAX_UNITS = 8

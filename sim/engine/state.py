@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -230,7 +229,6 @@ def build(
     core = machine.core
     units = list(core.units)
     load_unit = next(op.unit for op in core.ops if op.cls == "load")
-    store_unit = next(op.unit for op in core.ops if op.cls == "store")
     ring = power_above(core.rob)
     sq_ring = power_above(max(core.store_queue, most_store_entries(machine)))
 
@@ -296,7 +294,6 @@ def build(
         at.H_REGIONS: max(regions, 1),
         at.H_ACCOUNT: account,
         at.H_SIGNALS: signals,
-        at.H_SIGNAL_COUNT: SIGNALS,
         at.H_INSTRUCTION_LIMIT: at.INF,
         at.H_LOG: log_at,
         at.H_LOG_CAPACITY: log,
@@ -313,7 +310,6 @@ def build(
         at.H_FORWARD: core.forward_cycles,
         at.H_UNITS: len(units),
         at.H_LOAD_UNIT: units.index(load_unit),
-        at.H_STORE_UNIT: units.index(store_unit),
         at.H_TILES: core.tiles.count,
         at.H_TILE_ROWS: core.tiles.rows,
         at.H_ROW_BYTES: core.tiles.row_bytes,
@@ -396,8 +392,3 @@ def put_core(block: I64, machine: Machine, level1: int, level2: int, predictor: 
         if cache is not None and start:
             block[start + at.V_STRIDES : start + at.V_TAGS : 4] = -1
             block[start + at.V_TAGS : start + cache_words(cache)] = -1
-
-
-def word_dict(S: I64, base: int, names: dict[str, int]) -> dict[str, Any]:
-    """Named words of the state as Python integers."""
-    return {name: int(S[base + word]) for name, word in names.items()}

@@ -7,7 +7,7 @@ Read in this order: `clock`, `instruction` (one in flight), `core` (the phases o
 `loadpipe` and `cache`.
 """
 
-from sim.reference.account import ACCOUNT_COLUMNS
-from sim.reference.machine import LOG_FIELDS, ReferenceCpu
+from sim.account import ACCOUNT_COLUMNS, LOG_FIELDS
+from sim.reference.machine import ReferenceCpu
 
 __all__ = ["ACCOUNT_COLUMNS", "LOG_FIELDS", "ReferenceCpu"]

@@ -5,18 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-ACCOUNT_COLUMNS = ("instructions", "flops", "dram_read_bytes", "dram_write_bytes")
-CAUSES = (
-    "retiring",
-    "bad speculation",
-    "front end",
-    "waiting for other cores",
-    "memory: store",
-    "memory: L1",
-    "memory: L2",
-    "memory: L3",
-    "memory: DRAM",
-)
+from sim.account import ACCOUNT_COLUMNS, CAUSES
 
 
 class Account:

@@ -18,6 +18,7 @@ from isa.faults import Fault, Trap, simulation_fault
 from isa.memory import MemoryMap
 from isa.program import Program
 from isa.state import State
+from sim.account import LOG_FIELDS
 from sim.machine.schema import Machine
 from sim.reference.account import Account
 from sim.reference.cache import Below, Cache, Crossing, FirstLevel
@@ -28,7 +29,6 @@ from sim.reference.instruction import Flight
 from sim.reference.observe import CoreView, view
 
 FS_PER_SECOND = 10**15
-LOG_FIELDS = ("core", "pc", "dispatch", "issue", "complete", "retire")
 FIRST_CORE = 2  # SimPy's own priorities are 0 and 1
 STEPS = 5_000  # cycles between two looks at `should_stop`
 

@@ -12,7 +12,7 @@ import pytest
 
 from isa.table import ROWS
 from sim import simulate
-from sim.engine.cpu import CAUSES
+from sim.account import CAUSES
 from sim.machine import load_machine
 from tests.docs.examples import PAGES, ROOT, blocks
 

@@ -1,0 +1,18 @@
+"""The names both engines account in: what a reader of `Cpu` may rely on, whichever engine it is."""
+
+# The first columns of the account, one row per operator; dispatch slots by cause follow.
+ACCOUNT_COLUMNS = ("instructions", "flops", "dram_read_bytes", "dram_write_bytes")
+# Causes of a dispatch slot's use (docs/timing.md, A1-A3); those of the machine's units follow.
+CAUSES = (
+    "retiring",
+    "bad speculation",
+    "front end",
+    "waiting for other cores",
+    "memory: store",
+    "memory: L1",
+    "memory: L2",
+    "memory: L3",
+    "memory: DRAM",
+)
+# One row per retired instruction.
+LOG_FIELDS = ("core", "pc", "dispatch", "issue", "complete", "retire")
