@@ -92,6 +92,8 @@ class Cpu:
 
     def start(self, entry: str = "main") -> None:
         """Let every core begin at a label of its program, in the cycle in which all had halted."""
+        signals = int(self._S[at.H_SIGNALS])
+        self._S[signals : signals + state.SIGNALS] = 0
         begin = max(self._core(i)[at.C_NOW] for i in range(len(self.programs)))
         for i, program in enumerate(self.programs):
             core = self._core(i)

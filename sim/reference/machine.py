@@ -72,13 +72,13 @@ class ReferenceCpu:
         self._cycles_done = 0
         self._signalled = self.environment.event()
         self._build_caches(len(programs))
-        counters: dict[int, int] = {}
+        self._counters: dict[int, int] = {}
         self._cores = [
             Core(
                 number,
                 machine.core,
                 program,
-                State(memory, hidden, self.control, target, counters),
+                State(memory, hidden, self.control, target, self._counters),
                 self._l1[number],
                 machine.l1.line,
                 self._account,
@@ -111,6 +111,7 @@ class ReferenceCpu:
 
     def start(self, entry: str = "main") -> None:
         """Let every core begin at a label of its program, in the cycle in which all had halted."""
+        self._counters.clear()
         begin = max(core.now for core in self._cores)
         for core, program in zip(self._cores, self.programs, strict=True):
             core.state.pc = program.entry(entry)

@@ -121,6 +121,15 @@ def test_a_full_store_queue_is_the_store_s():
     assert r.slots["memory: store"] >= waiting + WIDTH * (r.last - c.retire)
 
 
+def test_counters_are_zero_at_every_start():
+    """T4: a second run waits for the second run's signal."""
+    sim = Simulation(
+        ["main: li x1, 1\nwait 7, x1\nhalt", "main: signal 7\nhalt"], plain(*OVERRIDES)
+    )
+    first, second = sim.run(), sim.run()
+    assert first.slots["waiting for other cores"] == second.slots["waiting for other cores"] > 0
+
+
 # --- A3 -------------------------------------------------------------------------------------------
 
 SMALL = ("l1.size=64", "l1.ways=1", "l2.size=128", "l2.ways=2", "l3.size=64KiB", "l3.ways=4",
