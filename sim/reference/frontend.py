@@ -111,9 +111,11 @@ class FrontEnd:
         self.waits_for = None
         if instr.mnemonic in ("signal", "halt"):
             shared = self.position > cycle * self.width  # a cycle with what was dispatched in it
-            if core.window.flights or (shared and instr.mnemonic == "halt"):
+            if core.window.flights:
                 return "fence"
-            return "drain" if core.stores.entries else ""
+            if core.stores.entries:
+                return "drain"
+            return "fence" if shared and instr.mnemonic == "halt" else ""
         if instr.mnemonic == "wait":
             counter, register = instr.operands
             if self.state.counters.get(counter, 0) < self.state.x[register]:
