@@ -1,4 +1,4 @@
-"""The names both engines account in: what a reader of `Cpu` may rely on, whichever engine it is."""
+"""The names both engines account in: what a reader of a CPU may rely on, whichever engine it is."""
 
 # The first columns of the account, one row per operator; dispatch slots by cause follow.
 ACCOUNT_COLUMNS = ("instructions", "flops", "dram_read_bytes", "dram_write_bytes")

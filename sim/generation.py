@@ -14,7 +14,7 @@ from sim.request import Request, arbitrary_ids
 from sim.result import Region
 
 if TYPE_CHECKING:
-    from sim.engine import Cpu
+    from sim.engines import AnyCpu
     from workloads.lowering import Lowered
     from workloads.tokenizer import DecodeStream, Tokenizer
 
@@ -70,7 +70,7 @@ class Generation:
     """One run of the programs: prefill, then decode steps, booked in a ledger."""
 
     lowered: Lowered
-    cpu: Cpu
+    cpu: AnyCpu
     request: Request
     sampling: Sampling
     ends: frozenset[int]

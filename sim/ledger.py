@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.engine import ACCOUNT_COLUMNS, Cpu
+from sim.account import ACCOUNT_COLUMNS
 from sim.result import Account, Operator, Region, Step, Work
+
+if TYPE_CHECKING:
+    from sim.engines import AnyCpu
 
 FIRST_CAUSE = len(ACCOUNT_COLUMNS)
 
@@ -21,7 +25,7 @@ class Ledger:
         regions: operator number -> operator, as the programs' ``region`` instructions count them.
     """
 
-    def __init__(self, cpu: Cpu, regions: Iterable[Region]) -> None:
+    def __init__(self, cpu: AnyCpu, regions: Iterable[Region]) -> None:
         self._cpu = cpu
         self._regions = list(regions)
         self._slots_per_cycle = cpu.machine.core.width * len(cpu.programs)

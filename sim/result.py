@@ -120,6 +120,7 @@ class Result:
 
     Attributes:
         machine: the whole description that was simulated.
+        engine: its name, of `sim.engines.ENGINES`; it changes nothing but ``host_seconds``.
         prompt_ids, tokens, text: what went in, the generated ids, and their text ("" where the
             model has no tokenizer). The first sequence of a batch; ``batch_tokens`` has all.
         logits_top5: per generated token the five best (id, logit) pairs; empty with values off.
@@ -131,6 +132,7 @@ class Result:
     workload: str
     origin: str
     machine: dict[str, Any]
+    engine: str
     dtype: str
     attention: str
     values: bool
@@ -159,6 +161,7 @@ class Result:
             "workload": self.workload,
             "origin": self.origin,
             "machine": self.machine,
+            "engine": self.engine,
             "dtype": self.dtype,
             "attention": self.attention,
             "values": self.values,

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isa.errors import UserError
+from sim.engines import COMPILED, REFERENCE, announce_compilation, check_engine, engine_class
 from sim.host import check_host_memory
 from sim.machine import load_machine
 from sim.request import Request, make_request
 from sim.result import Result
 
 if TYPE_CHECKING:
-    from sim.engine import Cpu
+    from sim.engines import AnyCpu
     from sim.generation import OnText
     from sim.machine import Machine
     from workloads.lowering import Lowered
@@ -41,6 +42,7 @@ def simulate(
     dtype: str = "bf16",
     attention: str = "online",
     values: bool = True,
+    engine: str = COMPILED,
     batch: int = 1,
     stop: bool = False,
     temperature: float = 0.0,
@@ -66,6 +68,8 @@ def simulate(
         dtype: ``f32`` or ``bf16``: how weights, activations and caches are stored.
         attention: ``online`` or ``naive``.
         values: False simulates the same cycles without computing the tensors.
+        engine: ``compiled``, or ``reference``: the same values and cycles, some hundred times
+            slower, from the engine that is written for reading.
         batch: sequences that run the same prompt side by side.
         stop: end at the model's end-of-text token; always so for ``chat``.
         temperature, top_k, top_p: sampling on the host; temperature 0 takes the simulated CPU's
@@ -83,6 +87,7 @@ def simulate(
     from sim.generation import Generation, Sampling, TextOutput
 
     begin = time.perf_counter()
+    check_engine(engine)
     described = _machine(machine, cores, clock, overrides)
     tokens_given = ids is not None or prefill > 0 or context > 0
     needs_text = prompt is not None or chat is not None or not tokens_given
@@ -92,7 +97,7 @@ def simulate(
     lowered = _lower(source, described, request, batch, dtype, attention, values)
     run = Generation(
         lowered=lowered,
-        cpu=_cpu(described, lowered, progress),
+        cpu=_cpu(engine, described, lowered, progress),
         request=request,
         sampling=sampling,
         ends=_ends(source) if stop or chat is not None else frozenset(),
@@ -105,6 +110,7 @@ def simulate(
         workload=os.fspath(workload),
         origin=source.origin,
         machine=described.resolved(),
+        engine=engine,
         dtype=dtype,
         attention=attention,
         values=values,
@@ -187,19 +193,18 @@ def _lower(
     return lowered
 
 
-def _cpu(machine: Machine, lowered: Lowered, progress: OnText | None) -> Cpu:
+def _cpu(engine: str, machine: Machine, lowered: Lowered, progress: OnText | None) -> AnyCpu:
     """A CPU with the model's weights in its memory."""
     if progress is not None:
         progress("loading the engine")
-    from sim.engine import Cpu
-    from sim.warmup import announce_compilation
-
-    if lowered.values:
+    make = engine_class(engine)
+    if lowered.values or engine == REFERENCE:  # which computes tensors in any case
         check_host_memory(
             lowered.memory.total_bytes,
-            "use bf16, a shorter context, or values off, which gives the same cycles",
+            "use bf16, a shorter context, or the compiled engine with values off, which gives "
+            "the same cycles",
         )
-    cpu = Cpu(
+    cpu = make(
         machine,
         lowered.programs,
         lowered.memory,
@@ -210,5 +215,5 @@ def _cpu(machine: Machine, lowered: Lowered, progress: OnText | None) -> Cpu:
         if progress is not None:
             progress("writing the weights to simulated memory")
         lowered.write_weights(cpu.mem)
-    announce_compilation()
+    announce_compilation(engine)
     return cpu

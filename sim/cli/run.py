@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isa.errors import UserError
+from sim.cli.options import EngineOption
+from sim.engines import COMPILED, REFERENCE
 
 if TYPE_CHECKING:
     from sim.result import Result
@@ -55,6 +57,7 @@ def run(
     values: Annotated[
         str, typer.Option("--values", help="on, or off: the same cycles without the arithmetic.")
     ] = "on",
+    engine: EngineOption = COMPILED,
     batch: Annotated[
         int, typer.Option("--batch", min=1, help="Run the prompt so many times side by side.")
     ] = 1,
@@ -110,6 +113,7 @@ def run(
             dtype=dtype,
             attention=attention,
             values=values == "on",
+            engine=engine,
             batch=batch,
             stop=stop,
             temperature=temperature,
@@ -187,10 +191,11 @@ def _print(result: Result) -> None:
 
     console = stdout_console()
     partial = " (partial: interrupted)" if result.partial else ""
+    engine = ", reference engine" if result.engine == REFERENCE else ""
     machine = result.machine
     print(
         f"{result.workload} on {machine['name']} at {machine['clock']}, {result.dtype}, "
-        f"{result.attention} attention{partial}"
+        f"{result.attention} attention{engine}{partial}"
     )
     print(summary(result.account))
     decode = [step for step in result.account.steps if step.kind == "decode"]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from isa.errors import SimulationFault, UserError, did_you_mean
+from sim.cli.options import EngineOption
+from sim.engines import COMPILED, announce_compilation, check_engine, engine_class
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from isa.assembler import Assembled
     from isa.memory import Tensor
-    from sim.engine import Cpu
+    from sim.engines import AnyCpu
     from sim.result import Account
 
 START = "main"
@@ -33,6 +35,7 @@ def run_asm(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As core.rob=64.")
     ] = None,
+    engine: EngineOption = COMPILED,
     tensor: Annotated[
         list[str] | None,
         typer.Option("--tensor", metavar="NAME=FILE.npy", help="Fill a tensor before the run."),
@@ -74,7 +77,7 @@ def run_asm(
       tickformer run-asm kernel.s
       tickformer run-asm kernel.s --machine sapphire-rapids --set core.rob=64
       tickformer run-asm kernel.s --tensor a=a.npy --tensor b=b.npy --expect c=c.npy
-      tickformer run-asm kernel.s --log 20
+      tickformer run-asm kernel.s --log 20 --engine reference
     """
     from isa.assembler import assemble_file
     from sim.cli.output import STDOUT, check_writable, write_text
@@ -84,6 +87,7 @@ def run_asm(
     changes = [*(overrides or []), *([f"clock={clock}"] if clock else [])]
     if not tolerance >= 0:
         raise UserError(f"--tolerance {tolerance:g}: it must be 0 or above")
+    check_engine(engine)
     described = load_machine(machine, changes)
     assembled = assemble_file(file)
     inputs = _pairs(assembled, "--tensor", tensor)
@@ -98,7 +102,7 @@ def run_asm(
     for name, values in expected.items():
         _check_shape("--expect", assembled.memory[name], values)
 
-    cpu = _prepare(assembled, described, inputs, log)
+    cpu = _prepare(engine, assembled, described, inputs, log)
     account = _execute(cpu, entry or START, limit)
     partial = account.steps[-1].partial
     if partial:  # half-computed tensors are neither results nor to be judged
@@ -107,7 +111,12 @@ def run_asm(
         _save(path, _values(cpu, name))
     differences = {name: _difference(cpu, name, wanted) for name, wanted in expected.items()}
     if json is not None:
-        report = {"machine": described.resolved(), "partial": partial, "differences": differences}
+        report = {
+            "machine": described.resolved(),
+            "engine": engine,
+            "partial": partial,
+            "differences": differences,
+        }
         write_text(json, to_json(report | account.to_dict()))
     if json != STDOUT:
         _print(cpu, assembled, account, differences)
@@ -170,12 +179,13 @@ def _by(shape: tuple[int, ...]) -> str:
     return " x ".join(str(length) for length in shape) or "a single number"
 
 
-def _prepare(assembled: Assembled, machine: Any, inputs: dict[str, Path], log: int) -> Cpu:
+def _prepare(
+    engine: str, assembled: Assembled, machine: Any, inputs: dict[str, Path], log: int
+) -> AnyCpu:
     """A CPU with the program and its tensors' first contents."""
     import dataclasses
 
     from isa.functions import bf16_bits
-    from sim.engine import Cpu
     from sim.host import check_host_memory
 
     program = assembled.program
@@ -189,7 +199,8 @@ def _prepare(assembled: Assembled, machine: Any, inputs: dict[str, Path], log: i
         assembled.memory.total_bytes + assembled.memory.control_bytes,
         "declare smaller tensors or a smaller control segment",
     )
-    cpu = Cpu(machine, [program], assembled.memory, values=True, regions=regions, log=log)
+    make = engine_class(engine)
+    cpu = make(machine, [program], assembled.memory, values=True, regions=regions, log=log)
     assert cpu.mem is not None
     assembled.write_tensors(cpu.mem)
     for name, path in inputs.items():
@@ -197,15 +208,15 @@ def _prepare(assembled: Assembled, machine: Any, inputs: dict[str, Path], log: i
         tensor = assembled.memory[name]
         _check_shape("--tensor", tensor, values)
         cpu.tensor(name)[...] = bf16_bits(values) if tensor.dtype == "bf16" else values
+    announce_compilation(engine)
     return cpu
 
 
-def _execute(cpu: Cpu, entry: str, limit: int) -> Account:
+def _execute(cpu: AnyCpu, entry: str, limit: int) -> Account:
     from sim.cli.console import progress
     from sim.interrupt import stop_on_interrupt
     from sim.ledger import Ledger
     from sim.result import Region
-    from sim.warmup import announce_compilation
 
     names = cpu.programs[0].regions
     count = cpu.account().shape[0]
@@ -213,7 +224,6 @@ def _execute(cpu: Cpu, entry: str, limit: int) -> Account:
     regions = [Region("other", "other")]
     regions += [Region(labels[number], labels[number]) for number in range(1, count)]
     ledger = Ledger(cpu, regions)
-    announce_compilation()
     cpu.start(entry)
     with progress() as shown, stop_on_interrupt() as stopped:
         finished = cpu.run(
@@ -225,7 +235,7 @@ def _execute(cpu: Cpu, entry: str, limit: int) -> Account:
     return ledger.account()
 
 
-def _values(cpu: Cpu, name: str) -> NDArray[np.float32]:
+def _values(cpu: AnyCpu, name: str) -> NDArray[np.float32]:
     from isa.functions import from_bf16
 
     stored = cpu.tensor(name)
@@ -241,7 +251,7 @@ def _save(path: Path, values: NDArray[np.float32]) -> None:
         np.save(file, values)
 
 
-def _difference(cpu: Cpu, name: str, wanted: NDArray[np.float32]) -> float:
+def _difference(cpu: AnyCpu, name: str, wanted: NDArray[np.float32]) -> float:
     """Largest absolute difference; infinite where only one of the two is no number."""
     import numpy as np
 
@@ -253,7 +263,7 @@ def _difference(cpu: Cpu, name: str, wanted: NDArray[np.float32]) -> float:
 
 
 def _judge(
-    cpu: Cpu,
+    cpu: AnyCpu,
     expected: dict[str, NDArray[np.float32]],
     differences: dict[str, float],
     tolerance: float,
@@ -275,7 +285,9 @@ def _judge(
         )
 
 
-def _print(cpu: Cpu, assembled: Assembled, account: Account, differences: dict[str, float]) -> None:
+def _print(
+    cpu: AnyCpu, assembled: Assembled, account: Account, differences: dict[str, float]
+) -> None:
     from sim.cli.console import stdout_console
     from sim.cli.tables import account_tables, summary
 
@@ -289,7 +301,7 @@ def _print(cpu: Cpu, assembled: Assembled, account: Account, differences: dict[s
         console.print(made)
 
 
-def _tensors(cpu: Cpu, assembled: Assembled, differences: dict[str, float]) -> RenderableType:
+def _tensors(cpu: AnyCpu, assembled: Assembled, differences: dict[str, float]) -> RenderableType:
     from sim.cli.console import table
 
     rows = []
@@ -310,10 +322,10 @@ def _tensors(cpu: Cpu, assembled: Assembled, differences: dict[str, float]) -> R
     return table("Tensors", columns, rows, left=("type",))
 
 
-def _log(cpu: Cpu) -> RenderableType:
+def _log(cpu: AnyCpu) -> RenderableType:
     from isa.disassembler import format_instruction
+    from sim.account import LOG_FIELDS
     from sim.cli.console import table
-    from sim.engine import LOG_FIELDS
 
     program = cpu.programs[0]
     rows = []

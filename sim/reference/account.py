@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,10 @@ class Account:
         names = [*ACCOUNT_COLUMNS, *self.causes]
         self._column = {name: index for index, name in enumerate(names)}
         self.table: NDArray[np.int64] = np.zeros((regions, len(names)), dtype=np.int64)
+
+    def copy(self) -> Account:
+        """An account of its own with the same counts."""
+        return copy.deepcopy(self)
 
     def add(self, region: int, column: str, count: int) -> None:
         """Book ``count`` on an operator and a column."""

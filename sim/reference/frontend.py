@@ -11,6 +11,7 @@ from isa.semantics import FUNCTIONS
 from isa.state import State
 from sim.machine.schema import Core as CoreConfig
 from sim.machine.schema import Op
+from sim.reference.account import Account
 from sim.reference.instruction import Flight
 from sim.reference.pieces import memory_rows, split
 from sim.reference.predictor import Predictor
@@ -73,8 +74,8 @@ class FrontEnd:
         Slots charged to a load wait until it is known which level serves its last line.
         """
         oldest = self.core.window.oldest
-        if self.deferred and oldest and oldest.complete is not None:
-            self.core.account.add(oldest.region, f"memory: {oldest.level}", self.deferred)
+        if oldest and oldest.complete is not None:
+            self.book_deferred(self.core.account)
             self.deferred = 0
         empty = until * self.width - self.position
         if empty > 0:
@@ -84,6 +85,12 @@ class FrontEnd:
             else:
                 self.core.account.add(region, cause, empty)
             self.position = until * self.width
+
+    def book_deferred(self, account: Account) -> None:
+        """Book the slots of a load on the level that serves the last of its lines so far."""
+        if self.deferred:
+            load = self.core.window.flights[0]
+            account.add(load.region, f"memory: {load.level}", self.deferred)
 
     # --- why not ---------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from sim.reference.observe import CoreView, view
 
 FS_PER_SECOND = 10**15
 FIRST_CORE = 2  # SimPy's own priorities are 0 and 1
-STEPS = 5_000  # cycles between two looks at `should_stop`
+STEPS = 1_000  # cycles between two looks at `should_stop`: some hundredths of a second
 
 
 class ReferenceCpu:
@@ -277,7 +277,10 @@ class ReferenceCpu:
 
     def account(self) -> NDArray[np.int64]:
         """A copy of the account: [operator, column]; columns are `ACCOUNT_COLUMNS` + causes()."""
-        return self._account.table.copy()
+        account = self._account.copy()
+        for core in self._cores:  # in the middle of a run: by the level seen so far
+            core.front.book_deferred(account)
+        return account.table
 
     def cache_counters(self) -> dict[str, dict[str, int]]:
         """Per level (private levels summed over cores) accesses and the counters of `Cache`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from isa.assembler import assemble
 from sim.machine import load_machine
-from sim.reference import ReferenceCpu
+from sim.reference import ACCOUNT_COLUMNS, ReferenceCpu
 
 TEXT = """.tensor A f32 16 16 random 1
 .control 8
@@ -34,6 +34,17 @@ def test_stepping_is_running() -> None:
     assert stepped.cycles == run.cycles
     assert (stepped.log() == run.log()).all()
     assert (stepped.account() == run.account()).all()
+
+
+def test_after_every_cycle_all_slots_until_then_are_booked() -> None:
+    """Also those of a load whose level is not known yet: a run may be interrupted anywhere."""
+    machine = cpu()
+    machine.start()
+    width = machine.machine.core.width
+    while machine.step():
+        booked = int(machine.account()[:, len(ACCOUNT_COLUMNS) :].sum())
+        ahead = 4  # the store of four uops takes slots of the cycles that follow
+        assert machine.cycles * width <= booked <= (machine.cycles + ahead) * width
 
 
 def test_one_sees_who_waits_for_what() -> None:

@@ -152,7 +152,8 @@ def test_a_program_for_more_tiles_than_the_machine_has_is_refused(tickformer, tm
     assert "t0 to t7" in outcome.err
 
 
-def test_ctrl_c_prints_the_partial_account(tmp_path):
+@pytest.mark.parametrize("engine", ["compiled", "reference"])
+def test_ctrl_c_prints_the_partial_account(tmp_path, engine):
     """An endless loop in a process of its own, interrupted once it says that it simulates."""
     file = write(tmp_path, ".tensor a f32 4 4\nmain:\nj main\n")
     np.save(tmp_path / "a.npy", np.ones((4, 4), dtype=np.float32))
@@ -161,7 +162,7 @@ def test_ctrl_c_prints_the_partial_account(tmp_path):
         [
             sys.executable, "-c", "from sim.cli.main import main; main()",
             "run-asm", str(file), "--limit", str(10**15), "--json", str(report),
-            "--expect", f"a={tmp_path}/a.npy",
+            "--expect", f"a={tmp_path}/a.npy", "--engine", engine,
         ],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

@@ -1,0 +1,13 @@
+"""Options that several commands have."""
+
+from typing import Annotated
+
+import typer
+
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="compiled, or reference: the same cycles and values, some hundred times slower.",
+    ),
+]
