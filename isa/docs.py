@@ -66,7 +66,8 @@ multiply-add and without reordering, so results are the same bit for bit everywh
 * `rowsum`, `colsum`: start with element 0 and add upward. `rowmax` keeps the first of equals.
 * Maximum of a and b: a if a > b, else b.
 * Subnormal numbers are kept, but for results of `exp` below 2^-126, which become 0.
-* bf16 rounding is to nearest, ties to even; a NaN stays a NaN. No other promise is made about NaN.
+* bf16 rounding is to nearest, ties to even; a NaN stays a NaN, whatever its bits; comparing with a
+  NaN is false, so a maximum passes over a NaN unless it comes first.
 """
 
 

@@ -176,13 +176,17 @@ def colsum(a: Floats) -> Floats:
 
 
 def rowargmax(a: Floats) -> Floats:
-    """Return the column of the largest element of each row [rows, 1], the first on ties."""
-    return np.argmax(a, axis=1, keepdims=True).astype(np.float32)
+    """Column of the largest element of each row [rows, 1], compared from column 0 upward."""
+    largest, column = a[:, 0], np.zeros(len(a), dtype=np.intp)
+    for j in range(1, a.shape[1]):
+        greater = a[:, j] > largest
+        largest, column = np.where(greater, a[:, j], largest), np.where(greater, j, column)
+    return column[:, None].astype(np.float32)
 
 
 def rowmax(a: Floats) -> Floats:
-    """Return the largest element of each row [rows, 1], the first of equals (+0 and -0)."""
-    return np.take_along_axis(a, np.argmax(a, axis=1, keepdims=True), axis=1)
+    """Largest element of each row [rows, 1], the first of equals."""
+    return np.take_along_axis(a, rowargmax(a).astype(np.intp), axis=1)
 
 
 def softmax_step(s: Floats, state: Floats) -> tuple[Floats, Floats]:
@@ -196,8 +200,9 @@ def softmax_step(s: Floats, state: Floats) -> tuple[Floats, Floats]:
     m, total = state[:, 0:1], state[:, 1:2]
     new_m = maximum(m, rowmax(s))
     empty = new_m == -np.inf
-    a = np.where(empty, ONE, exp(m - new_m))
-    weights = np.where(empty, F32(0.0), exp(s - new_m))
+    shift = np.where(empty, F32(0.0), new_m)  # exp(-inf - 0) is the p = 0 an empty row must get
+    a = np.where(empty, ONE, exp(m - shift))
+    weights = exp(s - shift)
     new_state = state.copy()
     new_state[:, 0:1] = new_m
     new_state[:, 1:2] = np.where(empty, total, a * total + rowsum(weights))
