@@ -384,6 +384,8 @@ def dispatch(S: Flat, P: Flat, T: Flat, M: Flat, core: int, t: int) -> int:
         if kind == KIND_SYNC:
             if not synchronise(S, P, core, ip, slot, t):
                 break
+            if S[H_INSTRUCTIONS] >= S[H_INSTRUCTION_LIMIT]:
+                return fault(S, RUNAWAY, S[H_INSTRUCTION_LIMIT])
             charge(S, S[core + C_REGION], X_RETIRING, 1)
             S[core + C_DISPATCHED] += 1
             S[S[H_ACCOUNT] + S[core + C_REGION] * A_COLUMNS + A_INSTRUCTIONS] += 1
