@@ -15,12 +15,14 @@ BENCH_INSTALLED := .venv/.bench-installed
 PROMPT ?= The capital of France is
 TOKENS ?= 16
 CASES ?= 10000
+FAILURES ?= 3
 
 help:
 	@echo "make run     a real language model (SmolLM2-135M) on a simulated CPU"
 	@echo "make test    all tests"
 	@echo "make quick   the tests without the slow ones and those that need weights"
-	@echo "make soak    10,000 random cases on both engines (CASES=n for another number)"
+	@echo "make soak    10,000 random cases on both engines (CASES=n: another number; FAILURES=n:"
+	@echo "             end after so many disagreements, which are shrunk and kept)"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make bench   the speed of the simulator against PyTorch (installs torch)"
 	@echo "make clean   remove the environment and caches of this folder"
@@ -36,7 +38,7 @@ quick: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow and not weights"
 
 soak: $(INSTALLED)
-	$(BIN)/python -m tests.differential.soak $(CASES)
+	$(BIN)/python -m tests.differential.soak $(CASES) --failures $(FAILURES)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

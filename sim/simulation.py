@@ -68,8 +68,8 @@ def simulate(
         dtype: ``f32`` or ``bf16``: how weights, activations and caches are stored.
         attention: ``online`` or ``naive``.
         values: False simulates the same cycles without computing the tensors.
-        engine: ``compiled``, or ``reference``: the same values and cycles, some hundred times
-            slower, from the engine that is written for reading.
+        engine: ``compiled``, or ``reference``: the same values and cycles, about a hundred
+            times slower, from the engine that is written for reading.
         batch: sequences that run the same prompt side by side.
         stop: end at the model's end-of-text token; always so for ``chat``.
         temperature, top_k, top_p: sampling on the host; temperature 0 takes the simulated CPU's

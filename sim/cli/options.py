@@ -8,6 +8,6 @@ EngineOption = Annotated[
     str,
     typer.Option(
         "--engine",
-        help="compiled, or reference: the same cycles and values, some hundred times slower.",
+        help="compiled, or reference: the same cycles and values, about a hundred times slower.",
     ),
 ]

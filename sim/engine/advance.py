@@ -94,14 +94,18 @@ def charge_idle(S: Flat, core: int, t: int) -> None:
 
 @njit
 def step(S: Flat, P: Flat, T: Flat, M: Flat, core: int, t: int, horizon: int) -> int:
-    """One cycle of one core; returns a fault code and sets C_NEXT."""
-    charge_idle(S, core, t)
-    S[core + C_NOW] = t
-    if S[core + C_RETIRE_NEXT] <= t:
-        retire(S, core, t)
-    if S[core + C_SB_NEXT] <= t:
-        drain(S, core, t)
-    issue(S, core, t, horizon)
+    """One cycle of one core; returns a fault code and sets C_NEXT.
+
+    A core that stood at a `wait` in this cycle, when the signal came, goes on with its dispatch.
+    """
+    if S[core + C_NOW] < t or S[core + C_BLOCK] != BLOCK_WAIT:
+        charge_idle(S, core, t)
+        S[core + C_NOW] = t
+        if S[core + C_RETIRE_NEXT] <= t:
+            retire(S, core, t)
+        if S[core + C_SB_NEXT] <= t:
+            drain(S, core, t)
+        issue(S, core, t, horizon)
     code = dispatch(S, P, T, M, core, t)
     if code != NO_FAULT:
         return code
@@ -118,13 +122,12 @@ def step(S: Flat, P: Flat, T: Flat, M: Flat, core: int, t: int, horizon: int) ->
 
 @njit
 def wake_waiting(S: Flat, fs: int) -> None:
-    """Cores whose awaited signal has come look at it in their first cycle from ``fs`` on."""
+    """Cores whose awaited signal came at ``fs`` look at it in that cycle (F8)."""
     for i in range(S[H_CORES]):
         core = S[H_CORE_BASE] + i * S[H_CORE_STRIDE]
         if S[core + C_DISPATCH_NEXT] == -1:
             S[core + C_DISPATCH_NEXT] = INF
-            cycle = max(fs_to_cycle(S, core, fs), S[core + C_NOW] + 1)
-            S[core + C_NEXT] = min(S[core + C_NEXT], cycle)
+            S[core + C_NEXT] = min(S[core + C_NEXT], fs_to_cycle(S, core, fs))
 
 
 @njit

@@ -75,12 +75,19 @@ class Core:
     # --- a cycle ---------------------------------------------------------------------------------
 
     def cycle(self, now: int) -> None:
-        """Work through one cycle, phase by phase (T2), and set ``next``."""
-        self.front.book_empty(now)
-        self.now = now
-        busy = self._retire(now)
-        busy |= self.stores.drain(now)
-        busy |= self._issue(now)
+        """Work through one cycle, phase by phase (T2), and set ``next``.
+
+        A core that stood at a `wait` in this cycle, when the signal came, goes on with its dispatch
+        (F8).
+        """
+        again = self.now == now and self.front.stop == "wait"
+        busy = again  # before the signal came, it may have been
+        if not again:
+            self.front.book_empty(now)
+            self.now = now
+            busy |= self._retire(now)
+            busy |= self.stores.drain(now)
+            busy |= self._issue(now)
         busy |= self.front.dispatch(now)
         self.next = now + 1 if busy else self._next_on_agenda(now)
 

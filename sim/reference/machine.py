@@ -175,7 +175,7 @@ class ReferenceCpu:
                 if core.next < 0:
                     raise InternalError(f"core {core.number} stands still: {view(core)}")
                 yield self._at(core)
-            else:  # F8: a signal is seen in the first cycle at or after the signal's
+            else:
                 yield from self._await_signal(core)
             counters = dict(core.state.counters)
             try:
@@ -195,14 +195,17 @@ class ReferenceCpu:
         signalled.succeed()
 
     def _await_signal(self, core: Core) -> Generator[simpy.Event, Any, None]:
-        """Let time pass to the core's next cycle or to a signal, whichever comes first."""
+        """Let time pass to the core's next cycle, or to the cycle of a signal (F8)."""
         if core.next >= 0:
-            yield self._at(core) | self._signalled
+            own = self._at(core)
+            yield own | self._signalled
+            if own.processed:
+                return
         else:
             self._parked.add(core.number)
             yield self._signalled
-        seen = max(core.now + 1, self.clock.first_at(int(self.environment.now)))
-        core.next = seen if core.next < 0 else min(core.next, seen)
+        core.next = self.clock.first_at(int(self.environment.now))
+        yield self._at(core)  # its turn among the cores of this cycle (T3)
 
     def _at(self, core: Core) -> simpy.Event:
         """The start of the core's next cycle; of several cores the lowest goes first (T3)."""

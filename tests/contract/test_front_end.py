@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -229,6 +231,7 @@ def test_halt_waits_for_the_store_buffer():
 
 
 SIGNALLER = "main: li x1, 3\nmul x2, x1, x1\nmul x2, x2, x2\nsignal 7\nafter: addi x3, x0, 1\nhalt"
+CONTROL = ".control 8\n"
 WAITER = "main: li x1, 1\nbefore: addi x4, x0, 0\nwait 7, x1\nafter: addi x3, x0, 1\nhalt"
 
 
@@ -242,6 +245,44 @@ def test_a_signal_is_seen_in_the_cycle_it_is_given(signaller):
     assert r.at("before", core=waiter).dispatch == r.first
     assert given > r.first + 1
     assert r.at("after", core=waiter).dispatch == given
+
+
+@pytest.mark.parametrize("signaller", [0, 1])
+def test_a_signal_is_seen_at_once_by_a_core_that_has_work_in_that_cycle(signaller):
+    """F8: also by core 0, whose turn in the cycle has been (T3)."""
+    chain = repeat(20, "addi x4, x4, 1")
+    texts = [f"main: li x1, 1\n{chain}\nwait 7, x1\nafter: addi x3, x0, 1\nhalt"] * 2
+    texts[signaller] = SIGNALLER
+    r = Simulation(texts, plain()).run()
+    given = r.at("after", core=signaller).dispatch
+    rows = [row for row in r.rows if row.core == 1 - signaller]
+    assert given in {row.issue for row in rows} & {row.retire for row in rows}
+    assert r.at("after", core=1 - signaller).dispatch == given
+
+
+@pytest.mark.parametrize("signaller", [0, 1])
+def test_a_signal_that_is_not_enough_holds_nothing_up(signaller):
+    """While the waiting core does nothing but retire, a uop a cycle."""
+    texts = [f"main: li x1, 2\n{repeat(5, 'addi x4, x4, 1')}\nwait 7, x1\nhalt"] * 2
+    texts[signaller] = SIGNALLER.replace("halt", "signal 7\nhalt")
+    r = Simulation(texts, plain("core.ops.scalar.uops=20", "core.retire_width=1")).run()
+    retired = [row.retire for row in r.rows if row.core == 1 - signaller]
+    assert retired[0] < r.at("after", core=signaller).dispatch < retired[-1]
+    assert [b - a for a, b in pairwise(retired)] == [20] * 5
+
+
+@pytest.mark.parametrize("late", [1, 2])
+def test_cores_that_see_a_signal_go_on_in_the_order_of_their_numbers(late):
+    """T3: of two stores in the same cycle that of the higher number is the last."""
+    texts = [SIGNALLER]
+    for core in (1, 2):
+        delay = "mul x2, x1, x1\nsignal 1\n" if core == late else ""
+        texts.append(f"{CONTROL}main: li x1, 1\nli x5, {core}\n{delay}wait 7, x1\n"
+                     "after: st x5, 0(x0)\nhalt")  # fmt: skip
+    texts[0] = CONTROL + texts[0].replace("signal 7", "addi x2, x2, 1\n" * 40 + "signal 7")
+    r = Simulation(texts, plain()).run()
+    assert r.at("after", core=1).dispatch == r.at("after", core=2).dispatch
+    assert r.cpu.control[0] == 2
 
 
 def test_wait_passes_at_once_when_the_counter_is_there():

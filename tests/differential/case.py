@@ -1,7 +1,8 @@
-"""A program on a machine, run by both engines and compared in everything that can be seen.
+"""Programs on a machine, run by both engines and compared in everything that can be seen.
 
-A case is a text file: `machine:`, `set:` and `runs:` lines, a line `---`, then assembly. So a
-failing case can be read, changed by hand, and kept in the folder `kept`.
+A case is a text file: `machine:`, `set:` and `runs:` lines, then per core a line `---` and
+assembly; all declare the same memory. So a failing case can be read, changed by hand, and kept in
+the folder `kept`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sim.machine import load_machine
 from sim.reference import ReferenceCpu
 
 FOLDER = Path(__file__).parent
+LINE = "---\n"
 LOG = 200_000
 LIMIT = 3_000
 REGIONS = 4
@@ -27,31 +29,33 @@ REGIONS = 4
 
 @dataclass(frozen=True)
 class Case:
-    """A machine (a preset or a file of this folder), overrides, and a program's text."""
+    """A machine (a preset or a file of this folder), overrides, and a program's text per core."""
 
     machine: str
     overrides: tuple[str, ...]
-    text: str
+    texts: tuple[str, ...]
     runs: int = 1
 
     def __str__(self) -> str:
         """The text of the case's file."""
         sets = "".join(f"set: {override}\n" for override in self.overrides)
-        return f"machine: {self.machine}\n{sets}runs: {self.runs}\n---\n{self.text}"
+        head = f"machine: {self.machine}\n{sets}runs: {self.runs}\n"
+        return LINE.join([head, *self.texts])
 
     @classmethod
     def parse(cls, text: str) -> Case:
         """The case in a file's text."""
-        head, program = text.split("---\n", 1)
+        head, *texts = text.split(LINE)
         fields = [line.split(": ", 1) for line in head.splitlines() if ": " in line]
         values = {key: value for key, value in fields if key != "set"}
         overrides = tuple(value for key, value in fields if key == "set")
-        return cls(values["machine"], overrides, program, int(values["runs"]))
+        return cls(values["machine"], overrides, tuple(texts), int(values["runs"]))
 
     def load(self) -> Any:
         """The machine; raises `UserError` for overrides that do not fit together."""
         own = FOLDER / self.machine
-        return load_machine(str(own) if own.exists() else self.machine, list(self.overrides))
+        cores = f"cores={len(self.texts)}"
+        return load_machine(str(own) if own.exists() else self.machine, [*self.overrides, cores])
 
 
 @dataclass
@@ -60,7 +64,7 @@ class Outcome:
 
     fault: str
     cycles: int
-    log: list[tuple[int, ...]]
+    logs: list[list[tuple[int, ...]]]
     account: dict[str, list[int]]
     counters: dict[str, dict[str, int]]
     mem: np.ndarray
@@ -69,9 +73,10 @@ class Outcome:
 
 def execute(engine: type[Any], case: Case) -> Outcome:
     """Run a case on an engine."""
-    assembled = assemble(case.text)
-    cpu = engine(case.load(), [assembled.program], assembled.memory, regions=REGIONS, log=LOG)
-    assembled.write_tensors(cpu.mem)
+    assembled = [assemble(text) for text in case.texts]
+    programs, memory = [each.program for each in assembled], assembled[0].memory
+    cpu = engine(case.load(), programs, memory, regions=REGIONS, log=LOG)
+    assembled[0].write_tensors(cpu.mem)
     cpu.control[:] = np.arange(len(cpu.control)) % 24
     fault = ""
     try:
@@ -82,10 +87,11 @@ def execute(engine: type[Any], case: Case) -> Outcome:
         fault = str(error)
     names = [*ACCOUNT_COLUMNS, *cpu.causes()]
     table = cpu.account()
+    rows = [tuple(map(int, row)) for row in cpu.log()]
     return Outcome(
         fault=fault,
         cycles=cpu.cycles,
-        log=[tuple(map(int, row)) for row in cpu.log()],
+        logs=[[row for row in rows if row[0] == core] for core in range(len(programs))],
         account={name: table[:, i].tolist() for i, name in enumerate(names)},
         counters={
             **cpu.cache_counters(),
@@ -107,25 +113,34 @@ def _nan_or_equal(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (wa == wb) | both_f32 | halves
 
 
-def differences(case: Case) -> Iterator[str]:
-    """What the engines disagree about, in words, the most telling first."""
-    lines = case.text.splitlines()
-    program = assemble(case.text).program
-    mine, theirs = execute(ReferenceCpu, case), execute(Cpu, case)
-    if mine.fault != theirs.fault:
-        yield f"fault: reference {mine.fault!r}, compiled {theirs.fault!r}"
-    for index, (a, b) in enumerate(zip(mine.log, theirs.log, strict=False)):
+def _log_differences(
+    text: str, mine: list[tuple[int, ...]], theirs: list[tuple[int, ...]]
+) -> Iterator[str]:
+    """The first instruction of a core whose cycles differ."""
+    program = assemble(text).program
+    for index, (a, b) in enumerate(zip(mine, theirs, strict=False)):
         if a != b:
-            source = lines[program.lines[a[1]] - 1].strip() if program.lines else ""
+            source = text.splitlines()[program.lines[a[1]] - 1].strip() if program.lines else ""
             fields = [
                 f"{name} {x} / {y}" for name, x, y in zip(LOG_FIELDS, a, b, strict=True) if x != y
             ]
-            yield f"log {index} pc {a[1]} [{source}]: reference / compiled: {', '.join(fields)}"
+            where = f"core {a[0]}, log {index} pc {a[1]} [{source}]"
+            yield f"{where}: reference / compiled: {', '.join(fields)}"
             break
+
+
+def differences(case: Case) -> Iterator[str]:
+    """What the engines disagree about, in words, the most telling first."""
+    mine, theirs = execute(ReferenceCpu, case), execute(Cpu, case)
+    if mine.fault != theirs.fault:
+        yield f"fault: reference {mine.fault!r}, compiled {theirs.fault!r}"
+    for core, (a, b) in enumerate(zip(mine.logs, theirs.logs, strict=True)):
+        yield from _log_differences(case.texts[core], a, b)
     if mine.fault:
         return  # an instruction with a mistake ends the run before or when there is room for it
-    if len(mine.log) != len(theirs.log):
-        yield f"log length: reference {len(mine.log)}, compiled {len(theirs.log)}"
+    for core, (a, b) in enumerate(zip(mine.logs, theirs.logs, strict=True)):
+        if len(a) != len(b):
+            yield f"log length of core {core}: reference {len(a)}, compiled {len(b)}"
     if mine.cycles != theirs.cycles:
         yield f"cycles: reference {mine.cycles}, compiled {theirs.cycles}"
     for group, counts in theirs.counters.items():

@@ -1,5 +1,7 @@
 """Random programs as assembly text: every instruction class, loops, branches, calls, aliasing.
 
+`programs` is one of them, `teams` two to four for cores that share memory and wait for each other.
+
 Tile registers keep their shapes, so that most programs run to the end whatever the order of items:
 t0, t1, t2 are m x n; t3 is m x k and t4 n x k (operands of matmul.f32); t5 is a column of m; t6 is
 m x j and t7 n x j, raw (operands of matmul.bf16). x9 to x11 are bases, x20 to x23 m, n, k, j.
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 SCALARS = tuple(f"x{i}" for i in range(1, 7))
 MIDDLE = 1 << 18  # all offsets and strides stay within this of the middle of the tensor
 STRIDES = (0, 4, 16, 32, 60, 64, 68, 128, 132, 260, 512, 1024, 4096, -4, -64, -68)
+FIRST_PHASE = 3  # counters of the phases of teams; those below are signalled at random
 ELEMENTWISE = ("fadd", "fsub", "fmul", "fmax", "fcmpgt")
 FUNCTIONS = (
     *("exp", "log", "erf", "tanh", "sigmoid", "gelu.tanh", "gelu.erf", "silu"),
@@ -161,11 +164,13 @@ def _system(draw: st.DrawFn) -> list[str]:
 
 
 @st.composite
-def _block(draw: st.DrawFn, shape: Shape, depth: int, names: list[int], calls: bool) -> list[str]:
+def _block(
+    draw: st.DrawFn, shape: Shape, depth: int, names: list[int], calls: bool, mistakes: bool
+) -> list[str]:
     """A few items, some of them with blocks inside; every line one instruction or label."""
     lines: list[str] = []
     kinds = ["scalar", "load", "load", "store", "tiles", "tiles", "system"]
-    if depth > 0:
+    if depth > 0 and mistakes:
         kinds.append("mistake")
     if depth < 2:
         kinds += ["if", "loop"]
@@ -190,7 +195,7 @@ def _block(draw: st.DrawFn, shape: Shape, depth: int, names: list[int], calls: b
         else:
             names[0] += 1
             label = f"b{names[0]}"
-            inside = draw(_block(shape, depth + 1, names, calls))
+            inside = draw(_block(shape, depth + 1, names, calls, mistakes))
             if kind == "loop":
                 counter = f"x{16 + depth}"
                 count = draw(st.integers(1, 6 if depth else 12))
@@ -205,17 +210,20 @@ def _block(draw: st.DrawFn, shape: Shape, depth: int, names: list[int], calls: b
 
 
 @st.composite
-def programs(draw: st.DrawFn, rows: int, row_bytes: int) -> str:
-    """The text of a program for tiles of rows x row_bytes."""
+def _shapes(draw: st.DrawFn, rows: int, row_bytes: int) -> Shape:
+    """Shapes for tiles of rows x row_bytes."""
     cols, raw = row_bytes // 4, row_bytes // 2
-    shape = Shape(
+    return Shape(
         m=draw(st.integers(1, rows)),
         n=draw(st.integers(1, min(rows, cols))),
         k=draw(st.integers(1, cols)),
         j=draw(st.integers(1, raw)),
     )
-    names = [0]
-    body = draw(_block(shape, 0, names, True))
+
+
+@st.composite
+def _whole(draw: st.DrawFn, shape: Shape, names: list[int], body: list[str], mistakes: bool) -> str:
+    """The text of a program that does ``body`` and halts."""
     lines = [
         f".tensor A f32 {2 * MIDDLE // 4096} 1024 random 1",
         ".control 512",
@@ -241,7 +249,43 @@ def programs(draw: st.DrawFn, rows: int, row_bytes: int) -> str:
     ]
     for number in range(2):
         if any(f"f{number}" in line for line in body if line.startswith("jal")):
-            lines += [f"f{number}:", *draw(_block(shape, 1, names, False)), "jr x31"]
+            function = draw(_block(shape, 1, names, False, mistakes))
+            lines += [f"f{number}:", *function, "jr x31"]
     if "j forever" in lines:
         lines += ["forever:", "addi x1, x1, 1", "j forever"]
     return "\n".join(line if ":" in line else f" {line}" for line in lines) + "\n"
+
+
+@st.composite
+def programs(draw: st.DrawFn, rows: int, row_bytes: int) -> str:
+    """The text of a program for tiles of rows x row_bytes."""
+    shape = draw(_shapes(rows, row_bytes))
+    names = [0]
+    body = draw(_block(shape, 0, names, True, True))
+    return draw(_whole(shape, names, body, True))
+
+
+@st.composite
+def teams(draw: st.DrawFn, rows: int, row_bytes: int) -> tuple[str, ...]:
+    """Programs of two to four cores with up to three phases each.
+
+    At the end of a phase a core signals the phase's counter and then waits for no more signals than
+    there are cores with that phase. So all come to their ends, but for those that then wait for
+    one signal more: `stuck`. There are no mistakes: of two cores with one, either may be the first.
+    """
+    phases = draw(st.lists(st.integers(0, 3), min_size=2, max_size=4))
+    stuck = draw(st.sampled_from((False, False, False, False, True)))
+    texts = []
+    for own in phases:
+        shape = draw(_shapes(rows, row_bytes))
+        names = [0]
+        body: list[str] = []
+        for phase in range(own):
+            others = sum(phase < each for each in phases)
+            body += draw(_block(shape, 1, names, True, False))
+            body += [f"signal {FIRST_PHASE + phase}", f"li x7, {draw(st.integers(0, others))}"]
+            body += [f"wait {FIRST_PHASE + phase}, x7"]
+        if stuck and draw(st.booleans()):
+            body += [f"li x7, {len(phases) + 1}", f"wait {FIRST_PHASE + own}, x7"]
+        texts.append(draw(_whole(shape, names, body, False)))
+    return tuple(texts)

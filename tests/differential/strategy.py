@@ -1,4 +1,4 @@
-"""Random cases: a machine, and a program for its tiles."""
+"""Random cases: a machine, and programs for its tiles; one case in five has several cores."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from isa.errors import UserError
 from tests.differential.case import Case
 from tests.differential.machines import machines
-from tests.differential.programs import programs
+from tests.differential.programs import programs, teams
 
 TILES = {
     "teach": (4, 16),
@@ -22,8 +22,10 @@ TILES = {
 def cases(draw: st.DrawFn) -> Case:
     """A random case."""
     base, overrides = draw(machines())
-    text = draw(programs(*TILES[base]))
-    case = Case(base, overrides, text, draw(st.sampled_from((1, 1, 2))))
+    alone = draw(st.sampled_from((True, True, True, True, False)))
+    tiles = TILES[base]
+    texts = (draw(programs(*tiles)),) if alone else draw(teams(*tiles))
+    case = Case(base, overrides, texts, draw(st.sampled_from((1, 1, 2))))
     try:
         case.load()
     except UserError:  # overrides that do not fit together

@@ -31,5 +31,6 @@ def test_engines_agree_on_a_kept_case(path: Path) -> None:
 
 
 def test_a_case_survives_its_file() -> None:
-    case = Case("teach", ("core.width=3", "l2=none"), "main:\n halt\n", runs=2)
+    texts = ("main:\n halt\n", "main:\n signal 1\n halt\n")
+    case = Case("teach", ("core.width=3", "l2=none"), texts, runs=2)
     assert Case.parse(str(case)) == case
