@@ -2,7 +2,7 @@
 # Needs Python 3.11 or newer, git and make; nothing else by hand.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help run test quick soak lint bench clean
+.PHONY: help run test quick soak mutants lint bench clean
 
 # The first interpreter that is new enough; PYTHON=/path/to/python overrides it.
 PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -23,6 +23,7 @@ help:
 	@echo "make quick   the tests without the slow ones and those that need weights"
 	@echo "make soak    10,000 random cases on both engines (CASES=n: another number; FAILURES=n:"
 	@echo "             end after so many disagreements, which are shrunk and kept)"
+	@echo "make mutants breaks rules of docs/timing.md one by one: does a test notice?"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make bench   the speed of the simulator against PyTorch (installs torch)"
 	@echo "make clean   remove the environment and caches of this folder"
@@ -39,6 +40,9 @@ quick: $(INSTALLED)
 
 soak: $(INSTALLED)
 	$(BIN)/python -m tests.differential.soak $(CASES) --failures $(FAILURES)
+
+mutants: $(INSTALLED)
+	$(BIN)/python -m tests.mutants
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

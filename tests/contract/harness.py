@@ -1,19 +1,25 @@
 """Small programs on described machines, and what happened in which cycle.
 
 The tests of this folder take a rule of docs/timing.md, work out by hand what it means for a few
-instructions, and look at the engine's log. Nothing here knows how the engine is built.
+instructions, and look at the engine's log. Nothing here knows how the engine is built, so
+CONTRACT_ENGINE=reference runs the same tests on the reference engine.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from isa.assembler import assemble
-from sim.engine import ACCOUNT_COLUMNS, Cpu
+from sim.engine import ACCOUNT_COLUMNS
+from sim.engine import Cpu as CompiledCpu
 from sim.machine import Machine, load_machine
+from sim.reference import ReferenceCpu
 
+ENGINES = {"compiled": CompiledCpu, "reference": ReferenceCpu}
+Cpu = ENGINES[os.environ.get("CONTRACT_ENGINE", "compiled")]
 PLAIN = str(Path(__file__).with_name("plain.toml"))
 LOG = 20_000
 FS_PER_NS = 10**6
@@ -55,7 +61,7 @@ class Run:
     """
 
     machine: Machine
-    cpu: Cpu
+    cpu: CompiledCpu | ReferenceCpu
     labels: list[dict[str, int]]
     rows: list[Row]
     first: int

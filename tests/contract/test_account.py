@@ -124,7 +124,8 @@ def test_a_full_store_queue_is_the_store_s():
 def test_counters_are_zero_at_every_start():
     """T4: a second run waits for the second run's signal."""
     sim = Simulation(
-        ["main: li x1, 1\nwait 7, x1\nhalt", "main: signal 7\nhalt"], plain(*OVERRIDES)
+        ["main: li x1, 1\nwait 7, x1\nhalt", "main: mul x2, x2, x2\nsignal 7\nhalt"],
+        plain(*OVERRIDES),
     )
     first, second = sim.run(), sim.run()
     assert first.slots["waiting for other cores"] == second.slots["waiting for other cores"] > 0
@@ -170,6 +171,28 @@ def test_a_merged_load_is_charged_to_where_the_line_comes_from():
         "retiring": 2,
         "core: load": WIDTH - 2,
         "memory: DRAM": WIDTH * (first.retire - first.issue),
+    }
+
+
+def test_of_lines_that_arrive_together_the_one_accessed_last_counts():
+    # x + 0 and x + 128 share a set of L1: row 0 hits L2, one cycle longer than a hit of L1, and
+    # row 1, accessed a cycle later, hits L1
+    r = go(
+        "load.f32 t1, (x2), x7, x8, x1",
+        *("l1.size=128", "l1.ways=1", "l1.fill_cycles=0", "l2.hit_cycles=1"),
+        before="li x7, 64\nli x8, 2\n"
+        + "".join(
+            f"addi x4, x2, {offset}\nload.f32 t1, (x4), x0, x1, x1\nsignal 0\n"
+            for offset in (0, 64, 128)
+        ),
+    )
+    load = r.rows[0]
+    assert (r.caches["L1"]["hits"], r.caches["L2"]["hits"]) == (1, 1)
+    assert load.complete == load.issue + 1 + r.machine.l1.hit_cycles
+    assert r.slots == {
+        "retiring": 1,
+        "core: load": WIDTH - 1,
+        "memory: L1": WIDTH * (load.retire - load.issue),
     }
 
 

@@ -277,6 +277,51 @@ def test_l3_passes_its_bytes_per_cycle_of_its_own_clock():
         assert row.complete == there + m.l2.fill_cycles + m.l1.fill_cycles
 
 
+def test_a_line_s_time_at_l3_is_rounded_up_to_fs():
+    # a line takes 64/3 ns of L3, 21,333,333.3 fs; three of them, rounded up, end 2 fs after the
+    # 64th ns has begun
+    m = plain("l1.size=64", "l1.ways=1", "l2.size=64", "l2.ways=1", "l2.bytes_per_cycle=64",
+              "l3.size=64KiB", "l3.ways=4", "l3.hit_cycles=10", "l3.mshrs=16",
+              "l3.clock=1GHz", "l3.bytes_per_cycle=3")  # fmt: skip
+    sim = Simulation(
+        PREPARED + repeat(4, "load.f32 t0, (x2), x0, x1, x1\naddi x2, x2, 64") + "\nhalt", m
+    )
+    sim.run("main")
+    r = sim.run("go")
+    assert r.caches["L3"]["hits"] == 4
+    first = r.rows[0]
+    assert first.complete == first.issue + m.l1.hit_cycles + m.l2.hit_cycles + 10 + m.l1.fill_cycles
+    assert [row.complete - first.complete for row in r.rows[::2]] == [0, 22, 43, 65]
+
+
+FOUR = PREPARED + "li x5, 4\nli x6, 64\nload.f32 t0, (x2), x6, x5, x1\nhalt"
+
+
+def test_l2_passes_a_line_a_cycle_where_no_width_is_given():
+    m = plain("l1.mshrs=8", "core.units.load.pipes=4", "l2=none", "l2.size=32KiB", "l2.ways=4",
+              "l2.line=64", "l2.hit_cycles=7", "l2.fill_cycles=0", "l2.mshrs=8")  # fmt: skip
+    sim = Simulation(FOUR, m)
+    sim.run("main")
+    r = sim.run("go")
+    [load] = r.rows[2:]
+    assert r.caches["L2"]["hits"] == 4
+    # four accesses in one cycle; the last line is served three cycles after the first
+    assert load.complete == load.issue + m.l1.hit_cycles + 3 + 7 + m.l1.fill_cycles
+
+
+def test_l3_passes_a_line_a_cycle_of_its_own_where_no_width_is_given():
+    m = plain("core.units.load.pipes=4", "l1.size=64", "l1.ways=1", "l2.size=64", "l2.ways=1",
+              "l2.bytes_per_cycle=64", "l3.size=64KiB", "l3.ways=4", "l3.hit_cycles=10",
+              "l3.clock=250MHz", "l3.mshrs=16")  # fmt: skip
+    sim = Simulation(FOUR, m)
+    sim.run("main")
+    r = sim.run("go")
+    [load] = r.rows[2:]
+    assert r.caches["L3"]["hits"] == 4
+    there = load.issue + m.l1.hit_cycles + m.l2.hit_cycles + 3 * 4 + 10 * 4  # cycles of 4 ns
+    assert load.complete == there + m.l2.fill_cycles + m.l1.fill_cycles
+
+
 def test_a_request_for_a_line_in_flight_in_l2_is_served_at_its_fill():
     m = plain("l1.size=64", "l1.ways=1", "l2.bytes_per_cycle=64")
     sim = Simulation(

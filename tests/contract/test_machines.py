@@ -215,31 +215,6 @@ def test_time_does_not_drift(clock):
     assert 0 <= r.cycles * 10**9 - sim.cpu.now_fs * m.clock < m.clock
 
 
-# --- cores ----------------------------------------------------------------------------------------
-
-SHARED = (".tensor x f32 64 16\nmain: li x1, 1\nli x2, x + {offset}\nsignal 0\n"
-          "load: load.f32 t0, (x2), x0, x1, x1\nhalt")  # fmt: skip
-
-
-def test_cores_reach_shared_levels_in_order_of_time_and_of_number():
-    m = plain("l3.size=64KiB", "l3.ways=4", "l3.hit_cycles=10", "l3.mshrs=8")
-    r = Simulation([SHARED.format(offset=0), SHARED.format(offset=64)], m).run()
-    first, second = r.at("load", core=0), r.at("load", core=1)
-    assert first.issue == second.issue
-    # both lines lie in one row: core 0 opens it, the burst of core 1 follows
-    assert first.complete == idle_fill(m, TENSOR_BASE // 64, first.issue)
-    assert second.complete == first.complete + int(64 / m.dram.gigabytes_per_second)
-
-
-def test_cores_share_what_l3_holds():
-    m = plain("l3.size=64KiB", "l3.ways=4", "l3.hit_cycles=10", "l3.mshrs=8")
-    r = Simulation([SHARED.format(offset=0), SHARED.format(offset=0)], m).run()
-    # core 1 finds core 0's line in flight
-    assert r.dram["reads"] == 1
-    assert (r.caches["L3"]["misses"], r.caches["L3"]["merges"]) == (1, 1)
-    assert r.at("load", core=1).complete == r.at("load", core=0).complete
-
-
 # --- cold and warm --------------------------------------------------------------------------------
 
 

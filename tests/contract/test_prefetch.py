@@ -206,6 +206,18 @@ def test_l2_s_prefetcher_sees_the_prefetches_of_l1_and_counts_instructions_apart
     assert r.dram["reads"] == 7
 
 
+def test_l3_counts_what_instructions_caused_and_not_l2_s_prefetches():
+    m = plain("l2.prefetch=next-line", "l3.size=64KiB", "l3.ways=4", "l3.hit_cycles=10",
+              "l3.mshrs=16")  # fmt: skip
+    sim = Simulation(WALK.format(gap=LONG), m)
+    sim.cpu.control[0] = TENSOR_BASE
+    sim.cpu.control[511] = 8
+    r = sim.run()
+    assert (r.caches["L2"]["misses"], r.caches["L2"]["prefetches"]) == (1, 1)
+    assert (r.caches["L3"]["accesses"], r.caches["L3"]["misses"]) == (1, 1)
+    assert r.dram["reads"] == 2
+
+
 def test_l2_does_not_hold_more_misses_than_mshrs_while_it_prefetches():
     # five misses by one instruction with a stride, which L2's prefetcher believes at the fourth
     m = plain("l2.mshrs=2", "l2.prefetch=stride", "l2.bytes_per_cycle=64", "core.width=8")
