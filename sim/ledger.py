@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.account import ACCOUNT_COLUMNS
+from sim.account import ACCOUNT_COLUMNS, CAUSES
 from sim.result import Account, Operator, Region, Step, Work
 
 if TYPE_CHECKING:
     from sim.engines import AnyCpu
 
 FIRST_CAUSE = len(ACCOUNT_COLUMNS)
+WAITING = FIRST_CAUSE + CAUSES.index("waiting for other cores")
 
 
 class Ledger:
@@ -41,7 +42,12 @@ class Ledger:
         """Book everything since the last call as one step."""
         table, cycles, seconds, instructions = now = self._read()
         table_before, cycles_before, seconds_before, instructions_before = self._before
-        self._tables.append(table - table_before)
+        gained = table - table_before
+        if len(self._cpu.programs) > 1 and not partial:
+            # Cores that had halted while others still ran.
+            slots = (cycles - cycles_before) * self._slots_per_cycle
+            gained[0, WAITING] += slots - gained[:, FIRST_CAUSE:].sum()
+        self._tables.append(gained)
         step = Step(
             kind=kind,
             tokens=tokens,

@@ -44,6 +44,7 @@ def simulate(
     values: bool = True,
     engine: str = COMPILED,
     batch: int = 1,
+    partition: str = "auto",
     stop: bool = False,
     temperature: float = 0.0,
     top_k: int = 0,
@@ -71,6 +72,8 @@ def simulate(
         engine: ``compiled``, or ``reference``: the same values and cycles, about a hundred
             times slower, from the engine that is written for reading.
         batch: sequences that run the same prompt side by side.
+        partition: how operators are cut into pieces for several cores: ``auto``, ``columns``,
+            ``rows``.
         stop: end at the model's end-of-text token; always so for ``chat``.
         temperature, top_k, top_p: sampling on the host; temperature 0 takes the simulated CPU's
             own arg-max.
@@ -94,7 +97,7 @@ def simulate(
     source = _open(workload, values, seed, needs_text=needs_text)
     request = make_request(source, prompt, chat, ids, prefill, context, tokens, seed)
     sampling = Sampling(temperature, top_k, top_p, np.random.default_rng(seed))
-    lowered = _lower(source, described, request, batch, dtype, attention, values)
+    lowered = _lower(source, described, request, batch, dtype, attention, values, partition)
     run = Generation(
         lowered=lowered,
         cpu=_cpu(engine, described, lowered, progress),
@@ -170,12 +173,13 @@ def _lower(
     dtype: str,
     attention: str,
     values: bool,
+    partition: str,
 ) -> Lowered:
     from workloads.lowering import PROMPT_ROWS, lower
 
     room = min(-(-request.positions // ROOM_STEP) * ROOM_STEP, source.config.context)
     rows = max(len(request.ids), min(PROMPT_ROWS, room)) * batch
-    lowered = lower(
+    return lower(
         source,
         machine.target(),
         batch=batch,
@@ -184,13 +188,8 @@ def _lower(
         dtype=dtype,
         attention=attention,
         values=values,
+        partition=partition,
     )
-    if len(lowered.programs) != machine.cores:
-        raise UserError(
-            f"{machine.cores} cores: models are lowered for {len(lowered.programs)} core so far; "
-            "leave out cores"
-        )
-    return lowered
 
 
 def _cpu(engine: str, machine: Machine, lowered: Lowered, progress: OnText | None) -> AnyCpu:

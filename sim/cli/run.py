@@ -61,6 +61,9 @@ def run(
     batch: Annotated[
         int, typer.Option("--batch", min=1, help="Run the prompt so many times side by side.")
     ] = 1,
+    partition: Annotated[
+        str, typer.Option("--partition", help="How cores share the work: auto, columns or rows.")
+    ] = "auto",
     stop: Annotated[
         bool, typer.Option("--stop", help="End at the model's end-of-text token (--chat does).")
     ] = False,
@@ -115,6 +118,7 @@ def run(
             values=values == "on",
             engine=engine,
             batch=batch,
+            partition=partition,
             stop=stop,
             temperature=temperature,
             top_k=top_k,

@@ -208,7 +208,7 @@ def test_the_end_of_text_stops_a_chat_or_when_asked(monkeypatch, toy):
         ({"ids": [1], "attention": "flash"}, "use online or naive"),
         ({"ids": [1], "temperature": -1.0}, "temperature"),
         ({"ids": [1], "batch": 0}, "at least 1"),
-        ({"ids": [1], "cores": 2}, "lowered for 1 core so far"),
+        ({"ids": [1], "partition": "cols"}, "unknown partition 'cols'.*use auto, columns"),
         ({"ids": [1], "machine": "teech"}, "Did you mean 'teach'"),
         ({"ids": [1], "overrides": ["core.robb=4"]}, "Did you mean 'rob'"),
         ({"workload": "toy-lama", "ids": [1]}, "toy-llama"),

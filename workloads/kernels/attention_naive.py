@@ -49,11 +49,22 @@ class NaiveAttention(Kernel):
         with kit.b.scratch("unit_scores", "distance") as (unit_scores, distance):
             kit.b.sub(distance, result, query)
             for step in (self._scores, self._softmax, self._weighted_sum):
-                kit.b.li(unit_scores, kit.addresses["scores"])
+                self._first_scores(kit, unit_scores)
                 with each_unit(kit, self.shape, query, keys, values) as unit:
                     step(kit, unit, unit_scores, distance)
                     kit.b.addi(unit_scores, unit_scores, _unit_bytes(kit.tiling, self.shape))
                 kit.b.add(values, values, keys)
+
+    def _first_scores(self, kit: Kit, unit_scores: X) -> None:
+        """Set `unit_scores` to the first unit's; cores that share the jobs share the tensor."""
+        b, dealt = kit.b, self.shape.dealt
+        b.li(unit_scores, kit.addresses["scores"])
+        if dealt:
+            with b.scratch("number", "size") as (number, size):
+                b.ld(number, dealt.first, ZERO)
+                b.li(size, self.shape.units(kit.tiling) * _unit_bytes(kit.tiling, self.shape))
+                b.mul(number, number, size)
+                b.add(unit_scores, unit_scores, number)
 
     def _scores(self, kit: Kit, unit: Unit, unit_scores: X, distance: X) -> None:
         """First pass: scaled and masked scores."""

@@ -16,10 +16,14 @@ from isa.builder import ZERO, X
 from workloads.kernels.kit import Kit
 from workloads.kernels.kv_append import CacheShape
 from workloads.kernels.space import (
+    JOB_HEAD,
+    JOB_KV_HEAD,
     JOB_POSITION,
     JOB_ROWS,
     JOB_SLOT,
+    DealtJobs,
     RowSpace,
+    each_dealt_job,
     each_job,
     job_row_address,
 )
@@ -28,17 +32,26 @@ from workloads.kernels.tiling import Tiling
 
 @dataclass(frozen=True)
 class AttentionShape:
-    """Query heads over a cache; `head_dim` is the model's, without padding."""
+    """Query heads over a cache; `head_dim` is the model's, without padding.
+
+    With `dealt` a core does the jobs dealt to it; without, all jobs of the space, for every head.
+    """
 
     space: RowSpace
     heads: int
     head_dim: int
     cache: CacheShape
+    dealt: DealtJobs | None = None
 
     @property
     def group(self) -> int:
         """Query heads per key/value head."""
         return self.heads // self.cache.kv_heads
+
+    @property
+    def members(self) -> int:
+        """Query heads a job visits per key/value head."""
+        return 1 if self.dealt and not self.space.single_row_jobs else self.group
 
     def head_bytes(self, t: Tiling) -> int:
         """Bytes of one query head of a row block."""
@@ -46,11 +59,11 @@ class AttentionShape:
 
     def stack(self, t: Tiling) -> int:
         """Query heads in one unit."""
-        return min(self.group, t.rows) if self.space.single_row_jobs else 1
+        return min(self.members, t.rows) if self.space.single_row_jobs else 1
 
     def units(self, t: Tiling) -> int:
-        """Units per key/value head."""
-        return -(-self.group // self.stack(t))
+        """Units per job and key/value head."""
+        return -(-self.members // self.stack(t))
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,8 @@ def each_unit(kit: Kit, shape: AttentionShape, query: X, keys: X, values: X) -> 
     stacked = shape.space.single_row_jobs
     names = ("query_row", "key_head", "value_head", "limit", "position", "rows", "heads", "left")
     b.sub(values, values, keys)
-    with each_job(kit, shape.space) as job, b.scratch(*names) as scalars:
+    jobs = each_dealt_job(kit, shape.dealt) if shape.dealt else each_job(kit, shape.space)
+    with jobs as job, b.scratch(*names) as scalars:
         query_row, key_head, value_head, limit, position, rows, heads, left = scalars
         row_block_bytes = shape.heads * shape.head_bytes(t)
         job_row_address(kit, job, query_row, query, row_block_bytes)
@@ -91,7 +105,17 @@ def each_unit(kit: Kit, shape: AttentionShape, query: X, keys: X, values: X) -> 
         b.ld(position, JOB_POSITION, job)
         b.ld(rows, JOB_ROWS, job)
         b.add(limit, position, rows)
-        b.li(heads, shape.cache.kv_heads)
+        if shape.dealt:
+            for to, word, head_bytes in (
+                (query_row, JOB_HEAD, shape.head_bytes(t)),
+                (key_head, JOB_KV_HEAD, shape.cache.head_bytes(t)),
+            ):
+                b.ld(left, word, job)
+                b.li(heads, head_bytes)
+                b.mul(left, left, heads)
+                b.add(to, to, left)
+        else:
+            b.li(heads, shape.cache.kv_heads)
         with b.scratch("stride") as (stride,):
             b.li(stride, shape.head_bytes(t) if stacked else t.row_bytes)
             head_top = b.new_label("kv_head")
@@ -101,11 +125,12 @@ def each_unit(kit: Kit, shape: AttentionShape, query: X, keys: X, values: X) -> 
             with _members(kit, shape, rows, left):
                 yield unit
                 b.addi(query_row, query_row, shape.stack(t) * shape.head_bytes(t))
-            overshoot = shape.units(t) * shape.stack(t) - shape.group
-            kit.advance(query_row, -overshoot * shape.head_bytes(t))
-            b.addi(key_head, key_head, shape.cache.head_bytes(t))
-            b.addi(heads, heads, -1)
-            b.bne(heads, ZERO, head_top)
+            if not shape.dealt:
+                overshoot = shape.units(t) * shape.stack(t) - shape.group
+                kit.advance(query_row, -overshoot * shape.head_bytes(t))
+                b.addi(key_head, key_head, shape.cache.head_bytes(t))
+                b.addi(heads, heads, -1)
+                b.bne(heads, ZERO, head_top)
 
 
 @contextmanager
@@ -116,10 +141,10 @@ def _members(kit: Kit, shape: AttentionShape, rows: X, left: X) -> Iterator[None
     units = shape.units(t)
     if units == 1:
         if stacked:
-            b.li(rows, shape.group)
+            b.li(rows, shape.members)
         yield
         return
-    b.li(left, shape.group)
+    b.li(left, shape.members)
     top = b.new_label("unit")
     b.place(top)
     if stacked:

@@ -58,12 +58,13 @@ Body = Callable[[Piece], None]
 
 @dataclass(frozen=True)
 class Columns:
-    """A walk over `n` columns of activations in `space`."""
+    """A walk over `n` columns of activations in `space`, or over a part of `all_columns`."""
 
     kit: Kit
     space: RowSpace
     n: int
     folded: bool
+    all_columns: int | None = None
 
     def walk(
         self,
@@ -103,6 +104,9 @@ class Columns:
                 self._repeat(count, step, body, piece, blocks, vectors, tables, end)
             if tail:
                 self._tail(tail, rows, shape, stride, body, enter, blocks, vectors, tables)
+        left_out = t.whole_blocks(self.all_columns or self.n) - t.whole_blocks(self.n)
+        for pointer in blocks:
+            kit.advance(pointer, left_out // t.k_cols * self.space.block_rows * t.row_bytes)
 
     def _repeat(
         self,

@@ -15,15 +15,20 @@ Operation = Literal["silu_mul", "gelu.tanh", "gelu.erf", "add"]
 
 @dataclass(frozen=True)
 class Elementwise(Kernel):
-    """`silu_mul`: silu(first) * second; `add`: first + second; `gelu.*`: of first alone."""
+    """`silu_mul`: silu(first) * second; `add`: first + second; `gelu.*`: of first alone.
+
+    Of `n` columns, which may be a part of `all_columns`.
+    """
 
     space: RowSpace
     n: int
     operation: Operation
+    all_columns: int | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.space.name}_{self.operation.replace('.', '_')}_{self.n}"
+        name = f"{self.space.name}_{self.operation.replace('.', '_')}_{self.n}"
+        return f"{name}_of_{self.all_columns}" if self.all_columns else name
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -46,5 +51,5 @@ class Elementwise(Kernel):
             piece.store(x, result)
 
         with b.scratch_tiles("x", "y") as (x, y), row_blocks(kit, self.space) as rows:
-            walk = Columns(kit, self.space, self.n, self.space.folded)
+            walk = Columns(kit, self.space, self.n, self.space.folded, self.all_columns)
             walk.walk(rows, body, blocks=arguments)

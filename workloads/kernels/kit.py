@@ -8,12 +8,26 @@ layers of a model share one instance per shape; rows and positions come from the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
-from isa.builder import Builder, T, X
+from isa.builder import ZERO, Builder, T, X
 from isa.errors import InternalError
 from workloads.kernels.tiling import Tiling
 
 ARGUMENTS = 5
+
+
+@dataclass(frozen=True)
+class SharedRows:
+    """The address of a core's share of an activation at `base`: it starts at the row block whose
+    number is the control word `first`, and row blocks are `row_block_bytes` apart."""
+
+    base: int
+    row_block_bytes: int
+    first: int
+
+
+Address = int | SharedRows
 
 
 class Kernel(ABC):
@@ -62,7 +76,7 @@ class Kit:
         for value, register in self._constants.items():
             self.b.li(register, value)
 
-    def call(self, kernel: Kernel, **addresses: int) -> None:
+    def call(self, kernel: Kernel, **addresses: Address) -> None:
         """Set the arguments and call a kernel, which `emit_kernels` will write later."""
         if set(addresses) != set(kernel.arguments):
             raise InternalError(f"{kernel.name} takes {kernel.arguments}, not {tuple(addresses)}")
@@ -70,8 +84,19 @@ class Kit:
         if known != kernel:
             raise InternalError(f"two different kernels are called {kernel.name!r}")
         for register, argument in zip(self._arguments, kernel.arguments, strict=False):
-            self.b.li(register, addresses[argument])
+            self._set_address(register, addresses[argument])
         self.b.call(kernel.name)
+
+    def _set_address(self, register: X, address: Address) -> None:
+        if isinstance(address, int):
+            self.b.li(register, address)
+            return
+        with self.b.scratch("size") as (size,):
+            self.b.ld(register, address.first, ZERO)
+            self.b.li(size, address.row_block_bytes)
+            self.b.mul(register, register, size)
+            self.b.li(size, address.base)
+            self.b.add(register, register, size)
 
     def emit_kernels(self) -> None:
         """Write the functions of all kernels called so far."""

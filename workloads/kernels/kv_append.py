@@ -48,15 +48,18 @@ class KvAppend(Kernel):
     """Copy rows of keys and values to the positions their jobs name.
 
     A run of prompt rows crosses from one block of positions to the next, so it is copied in parts
-    that do not; a single row is copied with its storage blocks as the rows of a tile.
+    that do not; a single row is copied with its storage blocks as the rows of a tile. `heads` says
+    how many heads to copy where it is not all.
     """
 
     space: RowSpace
     cache: CacheShape
+    heads: int | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.space.name}_kv_append"
+        name = f"{self.space.name}_kv_append"
+        return f"{name}_{self.heads}" if self.heads else name
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -114,7 +117,7 @@ class KvAppend(Kernel):
     def _copy_heads(self, kit: Kit, at: X, to: X, part: X) -> None:
         """Copy `part` rows of every head from `at` to `to`; leaves `to` as it was."""
         b, t = kit.b, kit.tiling
-        heads, head_bytes = self.cache.kv_heads, self.cache.head_bytes(t)
+        heads, head_bytes = self.heads or self.cache.kv_heads, self.cache.head_bytes(t)
         with b.scratch("head") as (head,):
             b.li(head, heads)
             top = b.new_label("head")

@@ -16,7 +16,8 @@ class LinearShape:
     """`n` columns out, `k` columns in, and what happens to a result tile before it is stored.
 
     The bias starts the accumulators; activation and residual follow when the sum is complete.
-    `f32_result` stores f32 whatever the storage type (logits).
+    `f32_result` stores f32 whatever the storage type (logits). Where `n` are only a part of the
+    columns of the result, from a whole storage block on, `all_columns` says how many it has.
     """
 
     space: RowSpace
@@ -26,6 +27,7 @@ class LinearShape:
     activation: str | None = None
     residual: bool = False
     f32_result: bool = False
+    all_columns: int | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ class Panels:
     def result_row_block(self) -> int:
         """Bytes of one row block of the result."""
         space = self.shape.space
-        return self.t.activation_row_bytes(self.shape.n, space.block_rows, self.result_bytes)
+        columns = self.shape.all_columns or self.shape.n
+        return self.t.activation_row_bytes(columns, space.block_rows, self.result_bytes)
 
 
 def start_tile(kit: Kit, bias: X | None, tile: int, c: T, rows: X, cols: X, at: X) -> None:

@@ -18,16 +18,19 @@ class Rope(Kernel):
     """Rotate `heads` heads in place; `head_cols` is a whole number of storage blocks.
 
     The cosine and sine tables are f32 [positions, head_cols]. Every table tile serves all heads.
-    A single row turns several heads at once: they are the rows of its tiles.
+    A single row turns several heads at once: they are the rows of its tiles. `all_heads` says how
+    many the values have, where only `heads` of them are turned.
     """
 
     space: RowSpace
     heads: int
     head_cols: int
+    all_heads: int | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.space.name}_rope_{self.heads}x{self.head_cols}"
+        name = f"{self.space.name}_rope_{self.heads}x{self.head_cols}"
+        return f"{name}_of_{self.all_heads}" if self.all_heads else name
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -56,7 +59,7 @@ class Rope(Kernel):
                     offset += half * t.row_bytes // t.halves
                     self._turn_heads(kit, values, offset, rows, cosine, sine, head_stride)
                 if not space.one_block:
-                    kit.advance(values, self.heads * head_bytes)
+                    kit.advance(values, (self.all_heads or self.heads) * head_bytes)
                     b.addi(position, position, space.block_rows * 8)
 
     def _head_bytes(self, kit: Kit) -> int:

@@ -27,6 +27,11 @@ JOB_ROWS = 16  # number of rows
 JOB_POSITION = 24  # position of the first row = length of the sequence before it
 JOB_SLOT = 32  # sequence number: which part of the caches
 JOB_BYTES = 40
+# A dealt job is a part of a job, one tile of query rows that meets one key/value head, and names
+# both heads besides. A prompt's has one query head, a single row's all that share the keys.
+JOB_HEAD = 40  # first query head
+JOB_KV_HEAD = 48
+DEALT_BYTES = 56
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ class RowSpace:
     `blocks`: word, number of row blocks. `rows`: words per block, its active rows. `tokens`,
     `positions`: words per row, counted through all blocks. `job_count`, `jobs`: the jobs.
     `one_block` says that there is never more than one block; `single_row_jobs` that every job is
-    one row.
+    one row. The share of one core has tables of its own, counted from its first block; `first` is
+    the word with the number of that block, None where a space begins at block 0.
     """
 
     name: str
@@ -49,6 +55,7 @@ class RowSpace:
     positions: int
     job_count: int
     jobs: int
+    first: int | None = None
 
     @property
     def folded(self) -> bool:
@@ -58,6 +65,17 @@ class RowSpace:
         storage blocks of it as the rows of one tile.
         """
         return self.block_rows == 1
+
+
+@dataclass(frozen=True)
+class DealtJobs:
+    """One core's jobs of attention: those from the number in word `first` to that in `first` + 8.
+
+    `jobs` is the table of all cores, in the order of cores.
+    """
+
+    first: int
+    jobs: int
 
 
 @contextmanager
@@ -98,6 +116,26 @@ def each_job(kit: Kit, space: RowSpace) -> Iterator[X]:
         yield job
         b.addi(job, job, JOB_BYTES)
         b.blt(job, end, top)
+
+
+@contextmanager
+def each_dealt_job(kit: Kit, dealt: DealtJobs) -> Iterator[X]:
+    """Repeat the body for every job of the core, of which there may be none."""
+    b = kit.b
+    with b.scratch("job", "job_end", "job_bytes") as (job, end, size):
+        done = b.new_label("jobs_end")
+        b.li(size, DEALT_BYTES)
+        for register, word in ((job, dealt.first), (end, dealt.first + 8)):
+            b.ld(register, word, ZERO)
+            b.mul(register, register, size)
+            b.addi(register, register, dealt.jobs)
+        b.bge(job, end, done)
+        top = b.new_label("job")
+        b.place(top)
+        yield job
+        b.addi(job, job, DEALT_BYTES)
+        b.blt(job, end, top)
+        b.place(done)
 
 
 def job_row_address(kit: Kit, job: X, to: X, base: X, row_block_bytes: int) -> None:

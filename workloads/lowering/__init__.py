@@ -1,8 +1,9 @@
 """Lowering: from a model's dataflow graph to a program of the tile CPU, in small passes.
 
-Read in this order: `operators` (fusing), `values` (how activations are stored), `packing`,
-`control`, `placement`, `emit`, then `lowered` (what the host does) and `image` (the cached
-weights). The kernels are in `workloads.kernels`.
+Read in this order: `operators` (fusing), `values` (how activations are stored), `partition`
+(cutting operators into pieces for several cores), `packing`, `control`, `placement`, `hazards` and
+`schedule` (which core does what, in which order), `emit`, then `lowered` (what the host does) and
+`image` (the cached weights). The kernels are in `workloads.kernels`.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 from isa.errors import UserError
 from isa.memory import MemoryMap
 from isa.target import Target
+from workloads.config import ModelConfig
 from workloads.graph import build_graph
 from workloads.kernels.attention_units import AttentionShape
 from workloads.kernels.kv_append import CacheShape
 from workloads.kernels.tiling import choose_tiling
-from workloads.lowering.control import layout_control
+from workloads.lowering.control import Team, layout_control
 from workloads.lowering.emit import Emitter, RegionInfo, regions_of
 from workloads.lowering.lowered import Lowered
 from workloads.lowering.operators import fuse_activations, fuse_residuals, operators_of
+from workloads.lowering.partition import Partition, check_partition
 from workloads.lowering.placement import (
     place_activations,
     place_caches,
@@ -25,6 +28,7 @@ from workloads.lowering.placement import (
     place_scratch,
     place_weights,
 )
+from workloads.lowering.schedule import make_plan
 from workloads.lowering.values import stored_values
 from workloads.weights.source import WeightSource
 
@@ -48,6 +52,7 @@ def lower(
     dtype: str = "f32",
     attention: str = "online",
     values: bool = True,
+    partition: str = "auto",
 ) -> Lowered:
     """Lower a model to programs for `target`.
 
@@ -60,6 +65,8 @@ def lower(
         attention: `online` or `naive`.
         values: whether memory will be filled; no weights are read here either way, and without
             values never.
+        partition: how operators are cut into pieces for several cores, one of
+            `workloads.lowering.partition.PARTITIONS`; no matter for one core.
 
     The program depends on the model, the target, the batch, the dtype and the kind of attention;
     `context` and `prompt_rows_max` change addresses in it, not its length.
@@ -72,10 +79,12 @@ def lower(
     if prompt_rows_max is None:
         prompt_rows_max = min(PROMPT_ROWS, context) * batch
     _check(batch, context, prompt_rows_max, config.context, config.vocab, attention)
+    check_partition(partition)
     tiling = choose_tiling(target, dtype)
     operators = fuse_residuals(fuse_activations(operators_of(build_graph(config))))
     stored = stored_values(operators, tiling)
-    control = layout_control(tiling, batch, prompt_rows_max)
+    cut = Partition(operators, stored, tiling, -(-batch // tiling.rows), target.cores, partition)
+    control = layout_control(tiling, batch, prompt_rows_max, _teams(cut, config))
     cache = CacheShape(
         config.kv_heads, tiling.whole_blocks(config.head_dim), -(-context // tiling.n_cols)
     )
@@ -83,16 +92,21 @@ def lower(
         AttentionShape(space, config.heads, config.head_dim, cache)
         for space in (control.prompt, control.step)
     ]
-    placement = place_weights(operators, stored, config, tiling)
+    placement = place_weights(operators, stored, config, tiling, cut.weight_cuts())
     place_constants(placement, config, tiling, context, batch)
     place_caches(placement, config, cache, tiling, batch)
     place_activations(placement, operators, stored, control, tiling)
-    place_scratch(placement, shapes, control, config.vocab, tiling, attention)
+    place_scratch(placement, shapes, control, config.vocab, tiling, attention, target.cores)
     placement.memory.control_bytes = control.control_bytes
     _check_addresses(placement.memory, batch)
-    emitter = Emitter(operators, stored, placement, control, tiling, cache, attention)
+    plan = make_plan(cut, placement)
+    emitters = [
+        Emitter(operators, cut, placement, control, cache, attention, plan, core)
+        for core in range(target.cores)
+    ]
     return Lowered(
-        programs=[emitter.program(config.name, target)],
+        programs=[emitter.program(config.name, target) for emitter in emitters],
+        plan=plan,
         memory=placement.memory,
         control=control,
         regions=regions_of(operators),
@@ -107,6 +121,16 @@ def lower(
         attention=attention,
         values=values,
     )
+
+
+def _teams(cut: Partition, config: ModelConfig) -> dict[str, Team]:
+    """Over whom the spaces are divided; one core needs no tables for that."""
+    if cut.cores == 1:
+        return {}
+    return {
+        space: Team(cut.cores, cut.row_parts(space), config.heads, config.kv_heads)
+        for space in ("prompt", "step")
+    }
 
 
 def _check(

@@ -1,4 +1,4 @@
-"""From placed operators to one program: a region and a call per operator.
+"""From placed operators to a program per core: a region and calls per piece of an operator.
 
     prefill:  embed, layers, select_last, then jump to head
     decode:   embed, layers
@@ -6,14 +6,15 @@
     kernels
 
 Both entries end in the same head: `select_last` puts the last row of every sequence where a
-decode step has its rows.
+decode step has its rows. Several cores meet before it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from isa.builder import Builder
+from isa.builder import ZERO, Builder
 from isa.errors import InternalError
 from isa.program import Program
 from isa.target import Target
@@ -23,7 +24,7 @@ from workloads.kernels.attention_online import OnlineAttention
 from workloads.kernels.attention_units import AttentionShape
 from workloads.kernels.elementwise import Elementwise, Operation
 from workloads.kernels.embed import Embed
-from workloads.kernels.kit import Kernel, Kit
+from workloads.kernels.kit import Address, Kernel, Kit, SharedRows
 from workloads.kernels.kv_append import CacheShape, KvAppend
 from workloads.kernels.linear import Linear
 from workloads.kernels.linear_shape import LinearShape
@@ -31,14 +32,20 @@ from workloads.kernels.norm import Norm
 from workloads.kernels.rope import Rope
 from workloads.kernels.select_last import SelectLast
 from workloads.kernels.space import RowSpace
-from workloads.kernels.tiling import Tiling
 from workloads.lowering.control import ControlLayout
 from workloads.lowering.operators import Operator
 from workloads.lowering.packing import Matrix, Table
-from workloads.lowering.placement import Placement, logits_of
+from workloads.lowering.partition import Partition, Piece, Span
+from workloads.lowering.placement import Placement, logits_of, of_core
+from workloads.lowering.schedule import Plan, Schedule
 from workloads.lowering.values import Value
 
-CONSTANTS = ("iota", "softmax_start", "reduction", "partial_sums", "accumulators", "scores")
+# Tensors that kernels know by name: some are the core's own, all cores have the others.
+SHARED = ("iota", "softmax_start", "scores")
+OWN_SCRATCH = ("reduction", "partial_sums", "accumulators")
+
+Call = tuple[Kernel, dict[str, Address]]
+Emit = Callable[[Operator, RowSpace, Span | None], Call]
 
 
 @dataclass(frozen=True)
@@ -62,81 +69,168 @@ def regions_of(operators: list[Operator]) -> list[RegionInfo]:
 
 @dataclass
 class Emitter:
-    """Writes the program of a model for one core."""
+    """Writes the program of one core: its tasks of the three schedules."""
 
     operators: list[Operator]
-    values: dict[str, Value]
+    partition: Partition
     placement: Placement
     control: ControlLayout
-    tiling: Tiling
     cache: CacheShape
     attention: str
+    plan: Plan
+    core: int
     kit: Kit = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.values, self.tiling = self.partition.values, self.partition.tiling
 
     def program(self, name: str, target: Target) -> Program:
         """Emit everything and return the program."""
         memory = self.placement.memory
-        addresses = {name: memory[name].address for name in CONSTANTS if name in memory}
+        own = {name: of_core(name, self.core) for name in OWN_SCRATCH}
+        tensors = {**{name: name for name in SHARED}, **own}
+        addresses = {
+            name: memory[tensor].address for name, tensor in tensors.items() if tensor in memory
+        }
         b = Builder(name, target)
         self.kit = Kit(b, self.tiling, addresses)
-        select = next(i for i, op in enumerate(self.operators) if op.kind == "select_last")
-        body = list(enumerate(self.operators, start=1))
         head = b.new_label("head")
         b.label("prefill")
         self.kit.load_constants()
-        for number, op in body[: select + 1]:
-            self._operator(number, op, self.control.prompt)
+        self._tasks(self.plan.prefill)
         b.j(head)
         b.label("decode")
         self.kit.load_constants()
-        for number, op in body[:select]:
-            self._operator(number, op, self.control.step)
+        self._tasks(self.plan.decode)
         b.place(head)
-        for number, op in body[select + 1 :]:
-            self._operator(number, op, self.control.step)
+        self._meet()
+        self._tasks(self.plan.head, first_counter=target.cores)
         b.region(0)
         b.halt()
         self.kit.emit_kernels()
         return b.build()
 
-    def _operator(self, number: int, op: Operator, space: RowSpace) -> None:
+    def _tasks(self, schedule: Schedule, first_counter: int = 0) -> None:
+        """Emit the core's tasks; counter `first_counter` + c belongs to core c."""
+        b = self.kit.b
+        for task in schedule.lanes[self.core]:
+            op = self.operators[task.piece.operator]
+            b.region(task.piece.operator + 1, op.name)
+            for core, count in task.waits:
+                self._wait(first_counter + core, count)
+            self._piece(op, task.piece)
+            if task.signal is not None:
+                b.signal(first_counter + self.core)
+
+    def _meet(self) -> None:
+        """Wait for all cores: what the head needs depends on where they come from."""
+        cores = self.partition.cores
+        if cores > 1:
+            b, counter = self.kit.b, 2 * cores
+            first = self.plan.head.lanes[self.core]
+            operator = first[0].piece.operator if first else len(self.operators) - 1
+            b.region(operator + 1, self.operators[operator].name)
+            b.signal(counter)
+            self._wait(counter, cores)
+
+    def _wait(self, counter: int, count: int) -> None:
+        with self.kit.b.scratch("count") as (number,):
+            self.kit.b.li(number, count)
+            self.kit.b.wait(counter, number)
+
+    def _piece(self, op: Operator, piece: Piece) -> None:
+        """Emit the calls of a piece; a share without rows is left out when the program runs."""
         emit = getattr(self, f"_{op.kind}", None)
         if emit is None:
             raise InternalError(f"no kernel for operator {op.name} of kind {op.kind!r}")
-        self.kit.b.region(number, op.name)
-        kernel, addresses = emit(op, space)
-        self.kit.call(kernel, **addresses)
+        b, space = self.kit.b, self._space(piece)
+        if space.first is None:
+            self._calls(emit, op, space, piece)
+            return
+        done = b.new_label("no_rows")
+        with b.scratch("blocks") as (blocks,):
+            b.ld(blocks, space.blocks, ZERO)
+            b.beq(blocks, ZERO, done)
+        self._calls(emit, op, space, piece)
+        b.place(done)
+
+    def _calls(self, emit: Emit, op: Operator, space: RowSpace, piece: Piece) -> None:
+        for columns in self._cuts(op, piece):
+            kernel, addresses = emit(op, space, columns)
+            self.kit.call(kernel, **addresses)
+
+    def _cuts(self, op: Operator, piece: Piece) -> list[Span | None]:
+        """The columns of each call: of a linear operator, what is packed together."""
+        if op.kind != "linear":
+            return [piece.columns]
+        first, end = piece.columns or (0, 1 << 62)
+        return [cut for cut in self.partition.linear_columns(op) if first <= cut[0] < end]
+
+    def _space(self, piece: Piece) -> RowSpace:
+        if piece.share:
+            part, parts = piece.share
+            return self.control.divisions[piece.space].shares[parts][part]
+        return self.control.prompt if piece.space == "prompt" else self.control.step
 
     # Addresses
 
-    def _at(self, value: str, space: RowSpace) -> int:
-        """Address of an activation."""
-        return self.placement.activations[space.name][value]
+    def _at(self, value: str, space: RowSpace, columns: Span | None = None) -> Address:
+        """Address of an activation: of the space's first row block, from a storage block on."""
+        t = self.tiling
+        if value == logits_of(self.operators):
+            base, width, nbytes = self._tensor("logits"), self.values[value].width, 4
+        else:
+            whole = self.control.step if space.single_row_jobs else self.control.prompt
+            base = self.placement.activations[whole.name][value]
+            width, nbytes = self.values[value].width, t.element_bytes
+        base += columns[0] * space.block_rows * t.row_bytes if columns else 0
+        if space.first is None:
+            return base
+        row_block_bytes = t.activation_row_bytes(width, space.block_rows, nbytes)
+        return SharedRows(base, row_block_bytes, space.first)
 
     def _tensor(self, name: str) -> int:
         return self.placement.memory[name].address
 
-    def _vector(self, op: Operator, role: str) -> dict[str, int]:
-        """Address of a vector weight, empty where the operator has none in that role."""
+    def _vector(self, op: Operator, role: str, first: int = 0) -> dict[str, Address]:
+        """Address of a vector weight from an element on, empty where the operator has none."""
         if role not in op.weights:
             return {}
-        return {role: self._tensor(f"vector.{op.weights[role]}")}
+        return {role: self._tensor(f"vector.{op.weights[role]}") + first * 4}
+
+    def _width(self, op: Operator, columns: Span | None) -> tuple[int, int | None]:
+        """Elements in some columns of a result, and in all if these are not all."""
+        width = self.values[op.result].width
+        if columns is None:
+            return width, None
+        per_block = self.partition.block_columns(op)
+        part = min(columns[1] * per_block, width) - columns[0] * per_block
+        return part, None if part == width else width
+
+    def _heads(self, value: Value, columns: Span | None) -> tuple[int, int, int | None]:
+        """First and number of the heads in some columns, and of all heads if these are not all."""
+        if columns is None:
+            return 0, value.heads, None
+        per_head = value.width // value.heads // self.tiling.k_cols
+        first, end = (column // per_head for column in columns)
+        return first, end - first, None if end - first == value.heads else value.heads
 
     # One method per kind of operator: its kernel and the addresses of this call
 
-    def _embed(self, op: Operator, space: RowSpace) -> tuple[Kernel, dict[str, int]]:
+    def _embed(self, op: Operator, space: RowSpace, columns: Span | None) -> Call:
         weights = self.placement.weights
         table = weights[f"table.{op.weights['table']}"]
         assert isinstance(table, Table)
         decode = space.single_row_jobs
-        addresses = {"table": self._tensor("feedback" if decode else table.name)}
+        addresses: dict[str, Address] = {}
+        addresses["table"] = self._tensor("feedback" if decode else table.name)
         addresses["result"] = self._at(op.result, space)
         if "position" in op.weights:
             addresses["positions"] = self._tensor(f"table.{op.weights['position']}")
         stride = table.row_bytes(self.tiling)
         return Embed(space, table.width, stride, "position" in op.weights), addresses
 
-    def _norm(self, op: Operator, space: RowSpace) -> tuple[Kernel, dict[str, int]]:
+    def _norm(self, op: Operator, space: RowSpace, columns: Span | None) -> Call:
         shift = {"shift": self._vector(op, "bias")["bias"]} if op.kind == "layernorm" else {}
         kernel = Norm(space, op.attrs["d"], op.attrs["eps"], centred=op.kind == "layernorm")
         source, result = self._at(op.inputs[0], space), self._at(op.result, space)
@@ -144,44 +238,57 @@ class Emitter:
 
     _rmsnorm = _layernorm = _norm
 
-    def _linear(self, op: Operator, space: RowSpace) -> tuple[Kernel, dict[str, int]]:
-        is_logits = op.result == logits_of(self.operators)
+    def _linear(self, op: Operator, space: RowSpace, columns: Span | None) -> Call:
         matrix = self.placement.weights[f"weight.{op.weights['weight']}"]
         assert isinstance(matrix, Matrix)
+        n, all_columns = self._width(op, columns)
+        first = columns[0] * self.partition.block_columns(op) if columns else 0
         shape = LinearShape(
             space,
-            n=matrix.result.width,
+            n=n,
             k=matrix.source.width,
             bias="bias" in op.weights,
             activation=op.activation,
             residual=op.residual is not None,
-            f32_result=is_logits and self.kit.bf16,
+            f32_result=op.result == logits_of(self.operators) and self.kit.bf16,
+            all_columns=all_columns,
         )
-        addresses = {"source": self._at(op.inputs[0], space), "weight": self._tensor(matrix.name)}
-        addresses["result"] = self._tensor("logits") if is_logits else self._at(op.result, space)
-        addresses.update(self._vector(op, "bias"))
+        weight = self._tensor(matrix.name)
+        weight += matrix.offset(first // self.tiling.n_cols, self.tiling)
+        addresses = {
+            "source": self._at(op.inputs[0], space),
+            "weight": weight,
+            "result": self._at(op.result, space, columns),
+            **self._vector(op, "bias", first),
+        }
         if op.residual is not None:
-            addresses["residual"] = self._at(op.residual, space)
+            addresses["residual"] = self._at(op.residual, space, columns)
         return Linear(shape), addresses
 
-    def _rope(self, op: Operator, space: RowSpace) -> tuple[Kernel, dict[str, int]]:
+    def _rope(self, op: Operator, space: RowSpace, columns: Span | None) -> Call:
         value = self.values[op.result]
         if self._at(op.inputs[0], space) != self._at(op.result, space):
             raise InternalError(f"{op.name} cannot turn in place: its input is read again")
-        kernel = Rope(space, value.heads, value.width // value.heads)
+        _, heads, all_heads = self._heads(value, columns)
+        kernel = Rope(space, heads, value.width // value.heads, all_heads)
         tables = {name: self._tensor(name) for name in ("cosines", "sines")}
-        return kernel, {"values": self._at(op.result, space), **tables}
+        return kernel, {"values": self._at(op.result, space, columns), **tables}
 
-    def _kv_append(self, op: Operator, space: RowSpace) -> tuple[Kernel, dict[str, int]]:
-        keys, values = (self._at(name, space) for name in op.inputs)
+    def _kv_append(self, op: Operator, space: RowSpace, columns: Span | None) -> Call:
+        keys, values = (self._at(name, space, columns) for name in op.inputs)
+        first, heads, all_heads = self._heads(self.values[op.inputs[0]], columns)
+        offset = first * self.cache.head_bytes(self.tiling)
         caches = {
-            "key_cache": self._tensor(f"layer{op.layer}.keys"),
-            "value_cache": self._tensor(f"layer{op.layer}.values"),
+            "key_cache": self._tensor(f"layer{op.layer}.keys") + offset,
+            "value_cache": self._tensor(f"layer{op.layer}.values") + offset,
         }
-        return KvAppend(space, self.cache), {"keys": keys, "values": values, **caches}
+        kernel = KvAppend(space, self.cache, heads if all_heads else None)
+        return kernel, {"keys": keys, "values": values, **caches}
 
-    def _attention(self, op: Operator, space: RowSpace) -> tuple[Kernel, dict[str, int]]:
-        shape = AttentionShape(space, op.attrs["heads"], op.attrs["head_dim"], self.cache)
+    def _attention(self, op: Operator, space: RowSpace, columns: Span | None) -> Call:
+        division = self.control.divisions.get(space.name)
+        dealt = division.dealt[self.core] if division else None
+        shape = AttentionShape(space, op.attrs["heads"], op.attrs["head_dim"], self.cache, dealt)
         kernel = NaiveAttention(shape) if self.attention == "naive" else OnlineAttention(shape)
         return kernel, {
             "query": self._at(op.inputs[0], space),
@@ -190,29 +297,30 @@ class Emitter:
             "result": self._at(op.result, space),
         }
 
-    def _silu_mul(self, op: Operator, space: RowSpace) -> tuple[Kernel, dict[str, int]]:
-        return self._elementwise(op, space, "silu_mul")
+    def _silu_mul(self, op: Operator, space: RowSpace, columns: Span | None) -> Call:
+        return self._elementwise(op, space, columns, "silu_mul")
 
-    def _gelu(self, op: Operator, space: RowSpace) -> tuple[Kernel, dict[str, int]]:
-        return self._elementwise(op, space, op.attrs["kind"])
+    def _gelu(self, op: Operator, space: RowSpace, columns: Span | None) -> Call:
+        return self._elementwise(op, space, columns, op.attrs["kind"])
 
-    def _add(self, op: Operator, space: RowSpace) -> tuple[Kernel, dict[str, int]]:
-        return self._elementwise(op, space, "add")
+    def _add(self, op: Operator, space: RowSpace, columns: Span | None) -> Call:
+        return self._elementwise(op, space, columns, "add")
 
     def _elementwise(
-        self, op: Operator, space: RowSpace, operation: Operation
-    ) -> tuple[Kernel, dict[str, int]]:
+        self, op: Operator, space: RowSpace, columns: Span | None, operation: Operation
+    ) -> Call:
         sources = dict(zip(("first", "second"), op.inputs, strict=False))
-        addresses = {name: self._at(value, space) for name, value in sources.items()}
-        addresses["result"] = self._at(op.result, space)
-        return Elementwise(space, self.values[op.result].width, operation), addresses
+        addresses = {name: self._at(value, space, columns) for name, value in sources.items()}
+        addresses["result"] = self._at(op.result, space, columns)
+        n, all_columns = self._width(op, columns)
+        return Elementwise(space, n, operation, all_columns), addresses
 
-    def _select_last(self, op: Operator, space: RowSpace) -> tuple[Kernel, dict[str, int]]:
+    def _select_last(self, op: Operator, space: RowSpace, columns: Span | None) -> Call:
         step = self.control.step
         kernel = SelectLast(space, step, op.attrs["d"], self.control.batch, self.control.select)
         source, result = self._at(op.inputs[0], space), self._at(op.result, step)
         return kernel, {"source": source, "result": result}
 
-    def _argmax(self, op: Operator, space: RowSpace) -> tuple[Kernel, dict[str, int]]:
+    def _argmax(self, op: Operator, space: RowSpace, columns: Span | None) -> Call:
         logits, result = self._tensor("logits"), self._tensor("next_token")
         return Argmax(space, op.attrs["n"]), {"logits": logits, "result": result}

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from workloads.cache import atomic_file, cache_folder
 from workloads.kernels.tiling import Tiling
-from workloads.lowering.packing import Vector
+from workloads.lowering.packing import Matrix, Vector
 from workloads.lowering.placement import Placement
 from workloads.notice import megabytes, notice
 from workloads.weights.source import WeightSource
 
 # Part of every file's name: changing how weights are packed must not find old files.
-PACKING = "panels-1"
+PACKING = "panels-2"
 # Smaller models are packed faster than a file is worth.
 WORTH_KEEPING = 20_000_000
 
@@ -54,8 +54,9 @@ def _image_path(key: str, placement: Placement, t: Tiling) -> Path:
         for name in placement.weights
     ]
     vectors = [name for name, packed in placement.weights.items() if isinstance(packed, Vector)]
+    cuts = [packed.cuts for packed in placement.weights.values() if isinstance(packed, Matrix)]
     geometry = [t.dtype, t.n_cols, t.row_bytes, t.panel]
-    text = json.dumps([PACKING, key, geometry, layout, vectors])
+    text = json.dumps([PACKING, key, geometry, layout, vectors, cuts])
     return cache_folder("packed") / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.bin"
 
 

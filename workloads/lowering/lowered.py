@@ -27,6 +27,7 @@ from workloads.lowering.control import (
 from workloads.lowering.emit import RegionInfo
 from workloads.lowering.image import fill_weights
 from workloads.lowering.placement import Placement
+from workloads.lowering.schedule import Plan
 from workloads.weights.source import WeightSource
 
 Memory = NDArray[np.uint8]
@@ -36,7 +37,7 @@ SYNTHETIC_DEVIATION = 0.5
 
 @dataclass(frozen=True)
 class Lowered:
-    """Programs (one per core that works, so far one) with entries `prefill` and `decode`.
+    """Programs, one per core, with entries `prefill` and `decode`.
 
     A run is: `write_weights` (with values), then `begin_prefill` or `start_context`, then a step
     of the program, then `begin_decode` with the sampled tokens and a step, again and again. All
@@ -45,6 +46,7 @@ class Lowered:
     """
 
     programs: list[Program]
+    plan: Plan
     memory: MemoryMap
     control: ControlLayout
     regions: list[RegionInfo]

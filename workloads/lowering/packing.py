@@ -70,11 +70,16 @@ class Vector:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A linear weight [result, source], packed in panels of tiles (see `kernels.linear`)."""
+    """A linear weight [result, source], packed in panels of tiles (see `kernels.linear`).
+
+    Panels begin anew at every tile number in `cuts`, so what lies between two of them is packed
+    like a matrix of its own: the columns that one core computes.
+    """
 
     canonical: str
     result: Value
     source: Value
+    cuts: tuple[int, ...] = (0,)
 
     @property
     def name(self) -> str:
@@ -85,16 +90,30 @@ class Matrix:
         return -(-self.result.width // t.n_cols), -(-self.source.width // t.k_cols)
 
     def nbytes(self, t: Tiling) -> int:
-        tiles, steps = self._tiles(t)
-        return tiles * steps * t.weight_tile_bytes
+        tiles, _ = self._tiles(t)
+        return self.offset(tiles, t)
+
+    def offset(self, tile: int, t: Tiling) -> int:
+        """Bytes from the start to the cut at a tile number."""
+        _, steps = self._tiles(t)
+        return tile * steps * t.weight_tile_bytes
 
     def pack(self, weight: NDArray[np.float32], out: NDArray[np.uint8], t: Tiling) -> None:
         """Write the packed matrix into its bytes."""
         weight = pad_heads(weight, self.result)
         weight = pad_heads(weight.T, self.source).T
-        tiles, steps = self._tiles(t)
-        rows = t.panel * t.n_cols
+        tiles, _ = self._tiles(t)
         stored = out.view(STORAGE[t.dtype])
+        for first, end in zip(self.cuts, (*self.cuts[1:], tiles), strict=True):
+            part = stored[self.offset(first, t) // t.element_bytes :]
+            self._pack_cut(weight[first * t.n_cols : end * t.n_cols], part, end - first, t)
+
+    def _pack_cut(
+        self, weight: NDArray[np.float32], stored: NDArray[Any], tiles: int, t: Tiling
+    ) -> None:
+        """Pack the rows of `tiles` tiles to the start of `stored`."""
+        _, steps = self._tiles(t)
+        rows = t.panel * t.n_cols
         panels, rest = divmod(tiles, t.panel)
         for start in range(0, panels, SLAB_PANELS):
             count = min(SLAB_PANELS, panels - start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from isa.memory import LINE_BYTES, PAGE_BYTES, MemoryMap, Tensor
@@ -53,9 +53,16 @@ def add(
 
 
 def place_weights(
-    operators: list[Operator], values: dict[str, Value], config: ModelConfig, t: Tiling
+    operators: list[Operator],
+    values: dict[str, Value],
+    config: ModelConfig,
+    t: Tiling,
+    cuts: Mapping[str, tuple[int, ...]],
 ) -> Placement:
-    """Place all weights in the order in which a forward pass reads them."""
+    """Place all weights in the order in which a forward pass reads them.
+
+    `cuts`: name of a linear operator -> first tiles of the column cuts of its weight.
+    """
     packed: dict[str, Packed] = {}
 
     def note(weight: Packed) -> None:
@@ -67,7 +74,8 @@ def place_weights(
             for canonical in op.weights.values():
                 note(Table(canonical, *shapes[canonical]))
         elif op.kind == "linear":
-            note(Matrix(op.weights["weight"], values[op.result], values[op.inputs[0]]))
+            source = values[op.inputs[0]]
+            note(Matrix(op.weights["weight"], values[op.result], source, cuts[op.name]))
             if "bias" in op.weights:
                 note(Vector(op.weights["bias"], values[op.result]))
         else:
@@ -119,10 +127,9 @@ def place_activations(
     """Place the activations of both spaces; values that never live together share a buffer."""
     until_select = next(i for i, op in enumerate(operators) if op.kind == "select_last")
     own_tensor = {op.result for op in operators if op.kind == "argmax"} | {logits_of(operators)}
-    batch_blocks = -(-control.batch // control.step.block_rows)
     for space, blocks, ops in (
         (control.prompt, control.prompt_blocks, operators[:until_select]),
-        (control.step, batch_blocks, operators),
+        (control.step, control.step_blocks, operators),
     ):
         sizes = {
             name: blocks * t.activation_row_bytes(value.width, space.block_rows, t.element_bytes)
@@ -178,6 +185,11 @@ def _replaces(op: Operator) -> str | None:
     return op.residual if op.residual not in op.inputs else None
 
 
+def of_core(name: str, core: int) -> str:
+    """The name of a core's own scratch tensor."""
+    return f"{name}.core{core}" if core else name
+
+
 def logits_of(operators: list[Operator]) -> str:
     """The name of the value arg-max reads."""
     return next(op.inputs[0] for op in operators if op.kind == "argmax")
@@ -190,23 +202,27 @@ def place_scratch(
     vocab: int,
     t: Tiling,
     attention: str,
+    cores: int,
 ) -> None:
-    """Place results and scratch tensors; `shapes` are those of attention in both spaces."""
-    memory, step = placement.memory, control.step
-    blocks = -(-control.batch // step.block_rows)
+    """Place results and scratch tensors; `shapes` are those of attention in both spaces.
+
+    Every core has its own scratch tensors, except for scores: cores use different parts of them.
+    """
+    memory, step, blocks = placement.memory, control.step, control.step_blocks
     # Arg-max reads whole tiles, of a single row even whole tiles of blocks.
     row_blocks = -(-vocab // t.f32_cols)
     lines = -(-row_blocks // t.rows) * t.rows if step.folded else row_blocks * step.block_rows
     shape = (blocks, lines // step.block_rows, step.block_rows, t.f32_cols)
     add(memory, "logits", blocks * lines * t.row_bytes, "f32", shape, "blocks")
     add(memory, "next_token", control.batch * 4, "f32", (control.batch,))
-    add(memory, "reduction", LINE_BYTES, "f32", (LINE_BYTES // 4,))
     sums = partial_sum_bytes(t, max(control.prompt_blocks, blocks))
-    add(memory, "partial_sums", sums, "f32", (sums // 4,), "blocks")
     tiles = max(shape.cache.head_cols // t.n_cols for shape in shapes)
-    if tiles + OTHER_TILES > t.tiles:
-        nbytes = tiles * t.rows * t.row_bytes
-        add(memory, "accumulators", nbytes, "f32", (tiles, t.rows, t.f32_cols), "blocks")
+    for core in range(cores):
+        add(memory, of_core("reduction", core), LINE_BYTES, "f32", (LINE_BYTES // 4,))
+        add(memory, of_core("partial_sums", core), sums, "f32", (sums // 4,), "blocks")
+        if tiles + OTHER_TILES > t.tiles:
+            nbytes, shape_ = tiles * t.rows * t.row_bytes, (tiles, t.rows, t.f32_cols)
+            add(memory, of_core("accumulators", core), nbytes, "f32", shape_, "blocks")
     if attention == "naive":
         jobs = {"prompt": control.prompt_blocks, "step": control.batch}
         nbytes = max(score_bytes(t, shape, jobs[shape.space.name]) for shape in shapes)

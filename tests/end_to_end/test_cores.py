@@ -1,0 +1,34 @@
+"""Models on machines of several cores: the same tokens, sooner; every core's time is booked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.end_to_end import account
+from tests.end_to_end.test_determinism import timing
+
+Json = dict[str, Any]
+RunJson = Callable[..., Json]
+
+
+@pytest.mark.parametrize("workload", ["toy-llama", "toy-gpt2"])
+@pytest.mark.parametrize("machine", ["teach", "sapphire-rapids"])
+def test_tokens_and_logits_do_not_depend_on_cores(
+    run_json: RunJson, workload: str, machine: str
+) -> None:
+    arguments = (workload, "--machine", machine, "--prompt", "a prompt of 21 tokens", "--tokens", 4)
+    one = run_json(*arguments)
+    for cores, partition in ((2, "auto"), (5, "rows"), (8, "columns")):
+        many = run_json(*arguments, "--cores", cores, "--partition", partition)
+        assert many["tokens"] == one["tokens"]
+        assert many["logits_top5"] == one["logits_top5"]
+        assert many["cycles"] < one["cycles"]
+        account.check(many)
+
+
+def test_cores_need_no_values_for_their_cycles(run_json: RunJson) -> None:
+    arguments = ("toy-llama", "--prefill", 40, "--tokens", 3, "--cores", 3, "--batch", 2)
+    assert timing(run_json(*arguments)) == timing(run_json(*arguments, "--values", "off"))

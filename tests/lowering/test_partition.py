@@ -1,0 +1,162 @@
+"""A model on several cores: the same bits, no races, a fair share for everyone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from isa import Target, UserError
+from tests.lowering.runner import GPT2, LLAMA, prompt
+from tests.lowering.together import Race, Together
+from workloads.catalogue import entries
+from workloads.config import ModelConfig
+from workloads.lowering import lower
+from workloads.lowering.control import deal, share_of
+from workloads.lowering.partition import cut
+from workloads.weights.random import RandomWeights
+
+MODELS = {
+    "odd-llama": LLAMA,
+    "odd-gpt2": GPT2,
+    **{name: entries()[name].config for name in ("toy-llama", "toy-gpt2")},
+}
+AMX, NEON = Target(8, 16, 64), Target(8, 4, 16)
+BATCHES = {1: (17,), 3: (1, 33, 5)}
+
+
+def logits(config: ModelConfig, target: Target, lengths: tuple[int, ...], **options: Any) -> Any:
+    """Logits and tokens of a prefill and three decode steps, cores in both orders."""
+    together = Together(config, target, batch=len(lengths), context=40, **options)
+    sequences = [prompt(config, length, seed) for seed, length in enumerate(lengths)]
+    steps = [together.prefill(sequences, order=-1)]
+    steps += [together.decode(order) for order in (1, -1, 1)]
+    return np.array(steps), together.lowered.next_tokens(together.mem)
+
+
+def same_bits(config: ModelConfig, target: Target, cores: int, batch: int, **options: Any) -> None:
+    alone, tokens = logits(config, target, BATCHES[batch], **options)
+    shared, shared_tokens = logits(
+        config, replace(target, cores=cores), BATCHES[batch], watched=True, **options
+    )
+    np.testing.assert_array_equal(shared, alone)
+    assert shared_tokens == tokens
+
+
+@pytest.mark.parametrize("model", ["odd-llama", "odd-gpt2"])
+@pytest.mark.parametrize("cores", [3, 8])
+@pytest.mark.parametrize("partition", ["columns", "rows"])
+def test_cores_change_no_bit(model: str, cores: int, partition: str) -> None:
+    """And no two cores access the same bytes without an order."""
+    same_bits(MODELS[model], AMX, cores, batch=3, dtype="bf16", partition=partition)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("target", [AMX, NEON], ids=["16x64", "4x16"])
+@pytest.mark.parametrize("attention", ["online", "naive"])
+@pytest.mark.parametrize("dtype", ["f32", "bf16"])
+@pytest.mark.parametrize("cores", [2, 4, 16])
+def test_cores_change_no_bit_anywhere(
+    model: str, target: Target, attention: str, dtype: str, cores: int
+) -> None:
+    batch = 1 if (cores == 4) == (dtype == "f32") else 3
+    same_bits(MODELS[model], target, cores, batch, dtype=dtype, attention=attention)
+
+
+@pytest.mark.parametrize("length", [1, 5, 33])
+def test_prompts_of_any_length(length: int) -> None:
+    """Fewer row blocks than cores leave cores without rows."""
+    config = MODELS["odd-llama"]
+    results = [
+        logits(config, replace(AMX, cores=cores), (length,), partition="rows")[0]
+        for cores in (1, 3, 16)
+    ]
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+def test_more_sequences_than_rows_in_a_tile() -> None:
+    """Then a decode step has several row blocks, which norms share."""
+    target, lengths = Target(8, 4, 64), (2,) * 9
+    alone, _ = logits(GPT2, target, lengths)
+    shared, _ = logits(GPT2, replace(target, cores=2), lengths, watched=True)
+    np.testing.assert_array_equal(shared, alone)
+
+
+def test_a_missing_wait_is_a_race() -> None:
+    """The detector sees what the schedule is for."""
+    together = Together(LLAMA, replace(AMX, cores=2), watched=True, context=24)
+    core = together.cores[1]
+    waits = [pc for pc, (function, _) in enumerate(core._code) if function.__name__ == "wait"]
+    no_wait = core._code[waits[0] - 1]  # loads the count instead, a second time
+    core._code[waits[0]] = no_wait
+    with pytest.raises(Race):
+        together.prefill([prompt(LLAMA, 19)], order=-1)
+
+
+@pytest.mark.parametrize("partition", ["auto", "columns", "rows"])
+def test_one_core_knows_nothing_of_others(partition: str) -> None:
+    source = RandomWeights(LLAMA)
+    program = lower(source, AMX, partition=partition).programs[0]
+    np.testing.assert_array_equal(program.words, lower(source, AMX).programs[0].words)
+    assert not {"signal", "wait"} & {instr.mnemonic for instr in program.decoded()}
+
+
+def test_programs_do_not_depend_on_prompt_and_context() -> None:
+    sizes = {
+        tuple(len(program) for program in lowered.programs)
+        for n, rows in ((1, 1), (17, 17), (64, 512))
+        for lowered in [lower(RandomWeights(LLAMA), Target(8, 16, 64, 3), context=n,
+                              prompt_rows_max=rows)]
+    }  # fmt: skip
+    assert len(sizes) == 1
+
+
+def test_regions_have_the_same_numbers_on_all_cores() -> None:
+    lowered = lower(RandomWeights(GPT2), Target(8, 16, 64, 4))
+    names = {region.id: region.name for region in lowered.regions}
+    for program in lowered.programs:
+        assert program.regions.items() <= names.items()
+
+
+def test_signals_are_few() -> None:
+    """Per layer and core at most one wait per other core and hand-over of data."""
+    cores = 4
+    sizes = []
+    for layers in (1, 2):
+        config = replace(GPT2, layers=layers)
+        programs = lower(RandomWeights(config), Target(8, 16, 64, cores)).programs
+        sizes.append([sum(i.mnemonic == "wait" for i in program.decoded()) for program in programs])
+    # prefill and decode: norm, q k v, append, attention, output, norm, up, down
+    assert all(two - one <= 2 * 8 * (cores - 1) for one, two in zip(*sizes, strict=True))
+
+
+def test_cut_and_share_are_even() -> None:
+    for count in range(1, 40):
+        for parts in range(1, 20):
+            spans = cut(count, parts)
+            assert [end for _, end in spans[:-1]] == [first for first, _ in spans[1:]]
+            assert (spans[0][0], spans[-1][1]) == (0, count)
+            sizes = {end - first for first, end in spans}
+            assert min(sizes) > 0
+            assert max(sizes) - min(sizes) <= 1
+            shares = [share_of(count, part, parts) for part in range(parts)]
+            assert [block for share in shares for block in share] == list(range(count))
+            assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_causal_triangle_is_dealt_evenly() -> None:
+    """16 row blocks of 12 heads, the last 16 times as much work as the first."""
+    costs = [block + 1 for block in range(16) for _ in range(12)]
+    piles = deal(costs, 8)
+    assert sorted(number for pile in piles for number in pile) == list(range(len(costs)))
+    loads = [sum(costs[number] for number in pile) for pile in piles]
+    assert max(loads) <= 1.01 * sum(costs) / 8
+
+
+def test_unknown_partition() -> None:
+    with pytest.raises(UserError, match=r"unknown partition 'cols'.* use auto, columns, rows"):
+        lower(RandomWeights(LLAMA), AMX, partition="cols")

@@ -1,0 +1,175 @@
+"""How operators are cut into pieces, so that several cores can work on one.
+
+| operator | prompt | step (one row per sequence) |
+| --- | --- | --- |
+| linear | `columns`: whole storage blocks of the result; `rows`: row blocks | columns |
+| SiLU product | as the linear operators it follows, on the same cores | the same |
+| embedding, norms, GELU, addition | row blocks | row blocks, of which there may be one |
+| rope, kv_append | row blocks | heads |
+| attention | jobs, dealt out when the step begins (see `control`) | the same |
+| select_last, arg-max, and what has one row block | core 0 | core 0 |
+
+None of these changes a sum: a core adds up whole elements of the result, in the order in which one
+core alone would. Cutting at storage blocks also keeps two cores from writing the same cache line.
+Arg-max needs everything, so core 0 is the last to halt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from isa.errors import UserError, did_you_mean
+from workloads.kernels.tiling import Tiling
+from workloads.lowering.operators import Operator
+from workloads.lowering.placement import logits_of
+from workloads.lowering.values import Value
+
+Span = tuple[int, int]  # first and last-plus-one
+
+PARTITIONS = {
+    "auto": "columns or rows, whatever is estimated to be faster; every result stays the same",
+    "columns": "linear operators by columns of their result",
+    "rows": "prompts by rows; decode steps by columns",
+}
+
+# Estimates are in tile operations: a matrix product of two tiles, or a few instructions on one.
+# A weight tile costs as many as it takes to load from DRAM meanwhile.
+WEIGHT_TILE = 4
+PROMPT_BLOCKS = 16  # row blocks of a prompt, which is not known yet
+KEY_BLOCKS = 16  # blocks of keys that attention meets
+TILE_OPERATIONS = {
+    "embed": 3, "rmsnorm": 6, "layernorm": 9, "rope": 4, "kv_append": 2, "silu_mul": 20,
+    "gelu.tanh": 20, "gelu.erf": 20, "add": 3, "select_last": 2, "argmax": 6,
+}  # fmt: skip
+BY_ROWS = ("embed", "rmsnorm", "layernorm", "gelu", "add")
+BY_HEADS = ("rope", "kv_append")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of an operator that one core does.
+
+    `share` (part, parts) are its row blocks, `columns` the storage blocks of its result, both None
+    where it has all. `dealt`: what it does is dealt out when the step begins. A piece with a
+    `core` must run there; pieces of one `bundle` and `part` run on the same core.
+    """
+
+    operator: int
+    space: str
+    part: int
+    cost: float
+    share: Span | None = None
+    columns: Span | None = None
+    dealt: bool = False
+    core: int | None = None
+    bundle: str | None = None
+
+
+def cut(count: int, parts: int) -> list[Span]:
+    """Cut a range into up to `parts` parts, as even as possible and none of them empty."""
+    parts = min(parts, count)
+    return [(i * count // parts, (i + 1) * count // parts) for i in range(parts)]
+
+
+def check_partition(name: str) -> None:
+    """Raises `UserError` for a way of partitioning that does not exist."""
+    if name not in PARTITIONS:
+        raise UserError(
+            f"unknown partition {name!r};{did_you_mean(name, PARTITIONS)} "
+            f"use {', '.join(PARTITIONS)}"
+        )
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Cuts the operators of one model for `cores` cores; `batch_blocks`: row blocks of a step."""
+
+    operators: list[Operator]
+    values: dict[str, Value]
+    tiling: Tiling
+    batch_blocks: int
+    cores: int
+    policy: str
+
+    def row_parts(self, space: str) -> tuple[int, ...]:
+        """Into how many shares the row blocks of a space are divided, in every way needed."""
+        if self.cores == 1 or (space == "step" and self.batch_blocks == 1):
+            return ()
+        return (self.cores,)
+
+    def block_columns(self, op: Operator) -> int:
+        """Columns in a storage block of an operator's result; logits are f32."""
+        is_logits = op.result == logits_of(self.operators)
+        return self.tiling.f32_cols if is_logits else self.tiling.k_cols
+
+    def linear_columns(self, op: Operator) -> list[Span]:
+        """The storage blocks of the result of a linear operator, as they are cut."""
+        blocks = -(-self.values[op.result].width // self.block_columns(op))
+        return cut(blocks, self.cores)
+
+    def weight_cuts(self) -> dict[str, tuple[int, ...]]:
+        """First tile of every cut, by the names of linear operators."""
+        return {
+            op.name: tuple(
+                first * self.block_columns(op) // self.tiling.n_cols
+                for first, _ in self.linear_columns(op)
+            )
+            for op in self.operators
+            if op.kind == "linear"
+        }
+
+    def pieces(self, number: int, space: str) -> list[Piece]:
+        """The pieces of an operator in a space."""
+        op = self.operators[number]
+        whole = Piece(number, space, 0, self._cost(op, space))
+        if self.cores == 1:
+            return [whole]
+        return list(self._cut(op, whole))
+
+    def _cut(self, op: Operator, whole: Piece) -> Iterator[Piece]:
+        parts = self.cores
+        prompt = whole.space == "prompt"
+        rows = self.row_parts(whole.space)
+        if op.kind == "attention":
+            for core in range(parts):
+                yield replace(whole, part=core, cost=whole.cost / parts, dealt=True, core=core)
+        elif op.kind in ("linear", "silu_mul") and not (prompt and self.policy == "rows"):
+            columns = self.linear_columns(op)
+            bundle = self._bundle(op)
+            for part, span in enumerate(columns):
+                cost = whole.cost * (span[1] - span[0]) / columns[-1][1]
+                yield replace(whole, part=part, cost=cost, columns=span, bundle=bundle)
+        elif op.kind in BY_HEADS and not prompt:
+            value = self.values[op.inputs[0]]
+            blocks = value.width // value.heads // self.tiling.k_cols
+            for part, (first, end) in enumerate(cut(value.heads, parts)):
+                span = (first * blocks, end * blocks)
+                cost = whole.cost * (end - first) / value.heads
+                yield replace(whole, part=part, cost=cost, columns=span)
+        elif rows and op.kind not in ("select_last", "argmax"):
+            for core in range(parts):
+                share = (core, parts)
+                yield replace(whole, part=core, cost=whole.cost / parts, share=share, core=core)
+        else:
+            yield replace(whole, core=0)
+
+    def _bundle(self, op: Operator) -> str | None:
+        """The SiLU product an operator is or feeds: equal columns of them share a core."""
+        if op.kind == "silu_mul":
+            return op.name
+        readers = (user for user in self.operators if op.result in user.inputs)
+        return next((user.name for user in readers if user.kind == "silu_mul"), None)
+
+    def _cost(self, op: Operator, space: str) -> float:
+        """Estimated tile operations of a whole operator."""
+        t = self.tiling
+        rows = PROMPT_BLOCKS if space == "prompt" else self.batch_blocks
+        if op.kind == "linear":
+            n, k = self.values[op.result].width, self.values[op.inputs[0]].width
+            return n / t.n_cols * k / t.k_cols * max(rows, WEIGHT_TILE)
+        width = self.values[op.inputs[0] if op.kind in ("kv_append", "argmax") else op.result].width
+        tiles = width / t.f32_cols * rows
+        if op.kind == "attention":
+            return tiles * 2 * KEY_BLOCKS
+        return tiles * TILE_OPERATIONS[op.attrs["kind"] if op.kind == "gelu" else op.kind]
