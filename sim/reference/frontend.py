@@ -135,7 +135,7 @@ class FrontEnd:
         core = self.core
         if core.window.full:
             return "window"
-        if core.units[op.unit].full:
+        if core.issue.units[op.unit].full:
             return "queue"
         cls = instr.row.cls
         if cls in ("load", "prefetch", "store"):
@@ -192,7 +192,7 @@ class FrontEnd:
         self.core.account.add(flight.region, "retiring", flight.uops)
         if instr.row.cls == "sync":  # done with its slot
             return
-        self.core.enter(flight)
+        self._enter(flight)
         self._rename(flight)
         if instr.row.cls == "branch":
             self._branch(flight, target, taken=taken)
@@ -200,7 +200,7 @@ class FrontEnd:
     def _flight(self, pc: int, instr: Instr, op: Op) -> Flight:
         """Take the dispatch slots and look up what the instruction needs (F1, F2, W2)."""
         state, core = self.state, self.core
-        unit = core.units[op.unit]
+        unit = core.issue.units[op.unit]
         pieces = split(memory_rows(state, instr), core.line_bytes) if instr.row.access else []
         if pieces:
             slots = sum(-(-piece.nbytes // (unit.bytes or piece.nbytes)) for piece in pieces)
@@ -226,6 +226,15 @@ class FrontEnd:
             pieces=pieces,
             line_accesses=len(pieces),
         )
+
+    def _enter(self, flight: Flight) -> None:
+        """Take the places that there is room for (F3): from the next cycle on it may issue (I1)."""
+        core = self.core
+        core.window.enter(flight)
+        core.issue.enter(flight)
+        if flight.cls == "store":
+            core.stores.enter(flight)
+        core.wake(flight.dispatch + 1)
 
     def _sources(self, instr: Instr) -> list[tuple[Flight, bool]]:
         """The latest older writers of all sources, accumulators marked (W2, I6)."""

@@ -306,7 +306,7 @@ class ReferenceCpu:
         """Instructions, branches, mispredictions and forwarded line accesses of all cores."""
         names = ("instructions", "branches", "mispredictions")
         counts = {name: sum(core.front.counts[name] for core in self._cores) for name in names}
-        return {**counts, "forwards": sum(core.loads.forwards for core in self._cores)}
+        return {**counts, "forwards": sum(core.issue.loads.forwards for core in self._cores)}
 
     def log(self) -> NDArray[np.int64]:
         """Rows of `LOG_FIELDS`, one per retired instruction in the order of retirement."""

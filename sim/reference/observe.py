@@ -50,8 +50,8 @@ def _waits_for(core: Core, flight: Flight) -> str:
         return "the cycle after its dispatch"
     if flight.cls == "load" and not core.stores.lets_issue(flight, core.now):
         return "an older store of the same bytes"
-    if core.in_order and core.unissued and core.unissued[0] is not flight:
-        return f"pc {core.unissued[0].pc} to issue first"
+    if core.issue.in_order and core.issue.unissued[0] is not flight:
+        return f"pc {core.issue.unissued[0].pc} to issue first"
     return f"a slot of {flight.op.unit}"
 
 
