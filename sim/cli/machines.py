@@ -87,11 +87,12 @@ def _show(name: str, overrides: list[str], as_json: bool) -> None:
 def _units(machine: Machine) -> RenderableType:
     from sim.cli.console import table
 
-    rows = [
-        [name, str(unit.pipes), str(unit.queue), str(unit.bytes or "")]
-        for name, unit in machine.core.units.items()
-    ]
-    return table("Units", ["unit", "pipes", "queue", "bytes a pipe"], rows)
+    rows = []
+    for name, unit in machine.core.units.items():
+        array = unit.array
+        shape = "" if array is None else f"{array.rows} x {array.columns} {array.dataflow}"
+        rows.append([name, str(unit.pipes), str(unit.queue), str(unit.bytes or ""), shape])
+    return table("Units", ["unit", "pipes", "queue", "bytes a pipe", "systolic array"], rows)
 
 
 def _operations(machine: Machine) -> RenderableType:

@@ -16,6 +16,8 @@ from sim.engine.layout import (
     C_SHAPE,
     C_UNITS,
     C_X,
+    DATAFLOW_OS,
+    DATAFLOW_WS,
     H_CONTROL,
     H_CONTROL_WORDS,
     H_FAULT_ARGUMENTS,
@@ -41,6 +43,7 @@ from sim.engine.layout import (
     N_ROW_BYTES,
     N_ROWS,
     N_SLOTS,
+    N_STREAM,
     N_STRIDE,
     N_UOPS,
     O_OCCUPANCY,
@@ -63,9 +66,14 @@ from sim.engine.layout import (
     SHAPE_BF16,
     SHAPE_F32,
     SHAPE_NONE,
+    SLOT_ARRAY,
     SLOT_INSTRUCTION,
     SLOT_ROW,
+    U_ARRAY_COLUMNS,
+    U_ARRAY_ROWS,
     U_BYTES,
+    U_DATAFLOW,
+    U_SIZE,
 )
 
 APPEND = OP["append.bf16"]
@@ -278,7 +286,7 @@ def decode_memory(S: Flat, P: Flat, core: int, ip: int) -> int:
     o = S[H_OPS] + op * O_SIZE
     slots = pieces
     if P[ip + P_KIND] == KIND_STORE:
-        width = S[core + C_UNITS + S[o + O_UNIT] * 8 + U_BYTES]
+        width = S[core + C_UNITS + S[o + O_UNIT] * U_SIZE + U_BYTES]
         slots = store_slots(S, address, stride, memory_rows, row_bytes, width)
     S[core + N_SLOTS] = slots
     S[core + N_CHAIN] = 0
@@ -307,6 +315,31 @@ def decode_matmul(S: Flat, P: Flat, core: int, ip: int) -> int:
     S[core + N_COLS] = S[sb]
     S[core + N_K] = S[sa + 1]
     return NO_FAULT
+
+
+@njit
+def decode_array(S: Flat, core: int, o: int) -> int:
+    """Slots of a matmul on an array that holds other operands; N_STREAM: if it continues a fold."""
+    unit = core + C_UNITS + S[o + O_UNIT] * U_SIZE
+    dataflow = S[unit + U_DATAFLOW]
+    rows = S[unit + U_ARRAY_ROWS]
+    columns = S[unit + U_ARRAY_COLUMNS]
+    m = S[core + N_ROWS]
+    n = S[core + N_COLS]
+    k = S[core + N_K]
+    # what lies along the rows and the columns, and what streams through
+    if dataflow == DATAFLOW_OS:
+        down, across, stream = m, n, k
+    elif dataflow == DATAFLOW_WS:
+        down, across, stream = k, n, m
+    else:
+        down, across, stream = k, m, n
+    set_up = rows + columns - 2
+    if dataflow != DATAFLOW_OS:
+        set_up += rows  # the stationary tile moves in
+    folds = ((down + rows - 1) // rows) * ((across + columns - 1) // columns)
+    S[core + N_STREAM] = stream * S[o + O_OCCUPANCY] if folds == 1 else 0
+    return folds * (set_up + stream)
 
 
 @njit
@@ -406,9 +439,11 @@ def decode(S: Flat, P: Flat, core: int, ip: int) -> int:
         if slot != SLOT_INSTRUCTION:
             n = rows
             if slot != SLOT_ROW:
-                width = S[core + C_UNITS + S[o + O_UNIT] * 8 + U_BYTES]
+                width = S[core + C_UNITS + S[o + O_UNIT] * U_SIZE + U_BYTES]
                 cols = S[core + N_COLS]
-                if kind == KIND_MATMUL:
+                if slot == SLOT_ARRAY:
+                    n = decode_array(S, core, o)
+                elif kind == KIND_MATMUL:
                     # the accumulator's elements fill the lanes; they are added to once per k
                     # (per pair of k for bf16 operands)
                     k = S[core + N_K]

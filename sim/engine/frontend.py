@@ -51,6 +51,8 @@ from sim.engine.layout import (
     C_WAIT_COUNT,
     C_WAIT_SIGNAL,
     C_X,
+    DATAFLOW_OS,
+    DATAFLOW_WS,
     E_ACC_LATENCY,
     E_ACC_NODE,
     E_ADDRESS,
@@ -61,6 +63,8 @@ from sim.engine.layout import (
     E_ISSUE,
     E_KIND,
     E_LATENCY,
+    E_LEAVES,
+    E_NEEDS,
     E_OP,
     E_OVERLAP,
     E_PC,
@@ -76,6 +80,7 @@ from sim.engine.layout import (
     E_SIZE,
     E_SLOTS,
     E_SQ,
+    E_STREAM,
     E_STRIDE,
     E_UNIT,
     E_UOPS,
@@ -100,10 +105,12 @@ from sim.engine.layout import (
     H_STORE_QUEUE,
     H_VALUES,
     H_WIDTH,
+    HELD_NONE,
     INF,
     KIND_BRANCH,
     KIND_CONTROL,
     KIND_LOAD,
+    KIND_MATMUL,
     KIND_REGION,
     KIND_SCALAR,
     KIND_STORE,
@@ -118,16 +125,20 @@ from sim.engine.layout import (
     N_ROW_BYTES,
     N_ROWS,
     N_SLOTS,
+    N_STREAM,
     N_STRIDE,
     N_UOPS,
+    NEEDS_NONE,
     O_ACC_LATENCY,
     O_LATENCY,
     O_SIZE,
+    O_SLOT,
     O_UNIT,
     P_A,
     P_ACC,
     P_ACCESS,
     P_B,
+    P_C,
     P_D,
     P_DEST,
     P_DEST2,
@@ -139,8 +150,12 @@ from sim.engine.layout import (
     P_SOURCES,
     Q_DRAIN,
     Q_SIZE,
+    REGISTER_BITS,
+    SLOT_ARRAY,
     U_COUNT,
+    U_DATAFLOW,
     U_QUEUE,
+    U_SIZE,
     X_FRONT_END,
     X_RETIRING,
 )
@@ -161,7 +176,7 @@ def charge(S: Flat, region: int, cause: int, slots: int) -> None:
 @njit
 def has_room(S: Flat, core: int, o: int, kind: int, t: int) -> bool:
     """Whether window and queues have room for the next instruction; else notes why."""
-    unit = core + C_UNITS + S[o + O_UNIT] * 8
+    unit = core + C_UNITS + S[o + O_UNIT] * U_SIZE
     S[core + C_BLOCK] = BLOCK_WINDOW
     if S[core + C_UOPS] >= S[H_ROB]:
         return False
@@ -224,6 +239,27 @@ def enter_memory(
 
 
 @njit
+def enter_array(S: Flat, P: Flat, core: int, ip: int, e: int, seq: int) -> None:
+    """What a matmul needs in its array to continue a fold, and what it leaves there (I7)."""
+    S[e + E_STREAM] = S[core + N_STREAM]
+    if S[core + N_STREAM] == 0:
+        S[e + E_NEEDS] = NEEDS_NONE
+        S[e + E_LEAVES] = HELD_NONE
+        return
+    dataflow = S[core + C_UNITS + S[e + E_UNIT] * U_SIZE + U_DATAFLOW]
+    if dataflow == DATAFLOW_OS:
+        tile = P[ip + P_A]
+    elif dataflow == DATAFLOW_WS:
+        tile = P[ip + P_C]
+    else:
+        tile = P[ip + P_B]
+    register = 32 + tile
+    S[e + E_NEEDS] = S[core + C_RENAME + register] << REGISTER_BITS | register
+    writer = seq if dataflow == DATAFLOW_OS else S[core + C_RENAME + register]
+    S[e + E_LEAVES] = writer << REGISTER_BITS | register
+
+
+@njit
 def dispatch_one(
     S: Flat, P: Flat, T: Flat, M: Flat, core: int, pc: int, ip: int, slot: int, t: int
 ) -> int:
@@ -279,6 +315,8 @@ def dispatch_one(
         if S[H_VALUES]:
             run_tile(S, P, T, M, core, ip, kind)
         result_shape(S, P, core, ip, kind)
+        if kind == KIND_MATMUL and S[o + O_SLOT] == SLOT_ARRAY:
+            enter_array(S, P, core, ip, e, seq)
     if P[ip + P_DEST] > 0:
         S[core + C_RENAME + P[ip + P_DEST]] = seq
     if P[ip + P_DEST2] > 0:

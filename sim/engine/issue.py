@@ -1,4 +1,4 @@
-"""Issue: the oldest ready instruction first per unit, or strictly in order (rules I1-I6).
+"""Issue: the oldest ready instruction first per unit, or strictly in order (rules I1-I7).
 
 A unit hands out pipe slots: slot ``s`` belongs to cycle ``s // pipes``.  An instruction takes its
 slots one after another, so its start and its end are known when it issues, and so is when those
@@ -21,6 +21,7 @@ from sim.engine.layout import (
     C_SQ_REQUEST,
     C_SQ_RETIRED,
     C_UNITS,
+    DATAFLOW_NONE,
     E_ACC_LATENCY,
     E_ACC_NODE,
     E_ACC_READY,
@@ -30,6 +31,8 @@ from sim.engine.layout import (
     E_ISSUE,
     E_KIND,
     E_LATENCY,
+    E_LEAVES,
+    E_NEEDS,
     E_NEXT,
     E_NODES,
     E_OVERLAP,
@@ -38,6 +41,7 @@ from sim.engine.layout import (
     E_SEQ,
     E_SLOTS,
     E_SQ,
+    E_STREAM,
     E_UNIT,
     H_IN_ORDER,
     H_LOAD_UNIT,
@@ -49,9 +53,12 @@ from sim.engine.layout import (
     NODE_BITS,
     NODES,
     U_COUNT,
+    U_DATAFLOW,
     U_FREE,
     U_HEAD,
+    U_HELD,
     U_PIPES,
+    U_SIZE,
     U_TAIL,
     U_WAKE,
 )
@@ -62,7 +69,7 @@ from sim.engine.stores import load_blocker
 @njit
 def unit_of(core: int, u: int) -> int:
     """Offset of a unit's words."""
-    return core + C_UNITS + u * 8
+    return core + C_UNITS + u * U_SIZE
 
 
 @njit
@@ -176,6 +183,14 @@ def quiet_until(S: Flat, core: int, e: int, t: int, horizon: int) -> int:
 
 
 @njit
+def array_slots(S: Flat, unit: int, e: int) -> int:
+    """Pipe slots of a matmul that an array starts now; leaves there what it leaves."""
+    continues = S[unit + U_HELD] == S[e + E_NEEDS]
+    S[unit + U_HELD] = S[e + E_LEAVES]
+    return S[e + E_STREAM] if continues else S[e + E_SLOTS]
+
+
+@njit
 def begin(S: Flat, core: int, unit: int, e: int, t: int, horizon: int) -> None:
     """Start ``e`` in cycle ``t``, in which the unit has a slot; takes the slots."""
     S[e + E_ISSUE] = t
@@ -189,6 +204,8 @@ def begin(S: Flat, core: int, unit: int, e: int, t: int, horizon: int) -> None:
             complete(S, core, e, S[e + E_COMPLETE], S[e + E_COMPLETE])
         return
     slots = S[e + E_SLOTS]
+    if S[unit + U_DATAFLOW] != DATAFLOW_NONE:
+        slots = array_slots(S, unit, e)
     S[unit + U_FREE] = first + slots
     behind = first + slots
     last = t if behind <= (t + 1) * pipes else (behind - 1) // pipes

@@ -142,18 +142,38 @@ MAX_UNITS = 8
     N_MEMORY_ROWS,
     N_ROW_BYTES,
     N_PIECES,
-) = range(59)
+    N_STREAM,  # of a matmul on an array: slots if it continues a fold, 0: it has several
+) = range(60)
 C_X = 64  # 32 scalar registers
 C_RENAME = C_X + 32  # producer sequence number of x0-x31, t0-t63
 C_SHAPE = C_RENAME + 96  # per tile: rows, cols, type (0 none, 1 f32, 2 bf16 operand), B-copy valid
 C_UNITS = C_SHAPE + 64 * 4
-C_SIZE = C_UNITS + MAX_UNITS * 8
+U_SIZE = 16
+C_SIZE = C_UNITS + MAX_UNITS * U_SIZE
 
 BLOCK_NONE, BLOCK_WINDOW, BLOCK_STORE, BLOCK_WAIT, BLOCK_FENCE, BLOCK_REDIRECT = range(6)
 SHAPE_NONE, SHAPE_F32, SHAPE_BF16 = range(3)
 
 # --- a unit of a core (config words repeated in each core block: one array, one base) -----------
-U_PIPES, U_QUEUE, U_BYTES, U_FREE, U_HEAD, U_TAIL, U_COUNT, U_WAKE = range(8)
+(
+    U_PIPES,
+    U_QUEUE,
+    U_FREE,  # next free slot
+    U_HEAD,
+    U_TAIL,
+    U_COUNT,
+    U_WAKE,
+    U_DATAFLOW,  # DATAFLOW_NONE: no systolic array
+    U_BYTES,
+    U_ARRAY_ROWS,
+    U_ARRAY_COLUMNS,
+    U_HELD,  # tile value that is stationary in the array, or HELD_NONE
+) = range(12)
+DATAFLOW_NONE, DATAFLOW_OS, DATAFLOW_WS, DATAFLOW_IS = range(4)
+# A tile value is named by who wrote it and where: sequence number << REGISTER_BITS | register.
+REGISTER_BITS = 7
+HELD_NONE = -1
+NEEDS_NONE = -2  # of a matmul that continues no fold whatever the array holds
 
 # --- a window entry -----------------------------------------------------------------------------
 (
@@ -188,6 +208,10 @@ U_PIPES, U_QUEUE, U_BYTES, U_FREE, U_HEAD, U_TAIL, U_COUNT, U_WAKE = range(8)
     E_DISPATCH,
     E_ISSUE,
 ) = range(30)
+# a matmul on an array has no address and keeps in these words
+E_STREAM = E_ROW_BYTES  # slots if it continues a fold
+E_NEEDS = E_ADDRESS  # tile value that the array must hold for that
+E_LEAVES = E_STRIDE  # tile value that the array holds behind it
 E_NODES = 30  # six words: successors of this entry's nodes in producers' consumer lists
 NODE_BITS = 3
 NODES = 1 << NODE_BITS  # a list element is entry * NODES + node
@@ -295,7 +319,7 @@ B_SIZE = 4
 # --- operation properties, by opcode -------------------------------------------------------------
 O_UNIT, O_SLOT, O_UOPS, O_LATENCY, O_OCCUPANCY, O_ACC_LATENCY = range(6)
 O_SIZE = 8
-SLOT_INSTRUCTION, SLOT_ROW, SLOT_VECTOR = range(3)
+SLOT_INSTRUCTION, SLOT_ROW, SLOT_VECTOR, SLOT_ARRAY = range(4)
 
 # --- a decoded instruction -----------------------------------------------------------------------
 (

@@ -27,6 +27,7 @@ from sim.engine.layout import (
     U_BYTES,
     U_FREE,
     U_PIPES,
+    U_SIZE,
     X_L1,
 )
 from sim.engine.stores import forward, row_address
@@ -52,7 +53,7 @@ def run_load(S: Flat, core: int, e: int, t: int, bound: int) -> bool:
     the clock.  Returns True when all are made (E_COMPLETE is set), else C_LOAD_NEXT tells when to
     go on.
     """
-    unit = core + C_UNITS + S[e + E_UNIT] * 8
+    unit = core + C_UNITS + S[e + E_UNIT] * U_SIZE
     pipes = S[unit + U_PIPES]
     width = S[unit + U_BYTES]
     shift = S[H_LINE_SHIFT]

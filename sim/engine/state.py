@@ -45,7 +45,13 @@ ACCESSES = {
     "broadcast": at.ACCESS_BROADCAST,
     "byte": at.ACCESS_BYTE,
 }
-SLOTS = {"instruction": at.SLOT_INSTRUCTION, "row": at.SLOT_ROW, "vector": at.SLOT_VECTOR}
+SLOTS = {
+    "instruction": at.SLOT_INSTRUCTION,
+    "row": at.SLOT_ROW,
+    "vector": at.SLOT_VECTOR,
+    "array": at.SLOT_ARRAY,
+}
+DATAFLOWS = {"os": at.DATAFLOW_OS, "ws": at.DATAFLOW_WS, "is": at.DATAFLOW_IS}
 PREFETCHERS = {
     "none": at.PREFETCH_NONE,
     "next-line": at.PREFETCH_NEXT_LINE,
@@ -380,12 +386,17 @@ def put_core(block: I64, machine: Machine, level1: int, level2: int, predictor: 
     block[at.C_F_MHZ] = machine.clock
     block[at.C_RENAME : at.C_RENAME + 96] = -1
     for i, unit in enumerate(core.units.values()):
-        u = at.C_UNITS + 8 * i
+        u = at.C_UNITS + at.U_SIZE * i
         block[u + at.U_PIPES] = unit.pipes
         block[u + at.U_QUEUE] = unit.queue
         block[u + at.U_BYTES] = unit.bytes or machine.l1.line
         block[u + at.U_HEAD] = block[u + at.U_TAIL] = -1
         block[u + at.U_WAKE] = at.INF
+        block[u + at.U_HELD] = at.HELD_NONE
+        if unit.array is not None:
+            block[u + at.U_DATAFLOW] = DATAFLOWS[unit.array.dataflow]
+            block[u + at.U_ARRAY_ROWS] = unit.array.rows
+            block[u + at.U_ARRAY_COLUMNS] = unit.array.columns
     block[predictor : predictor + core.predictor_entries] = 2  # weakly taken
     tags = {level1: machine.l1, level2: machine.l2}
     for start, cache in tags.items():

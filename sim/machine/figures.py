@@ -57,16 +57,22 @@ def load_to_use_ns(machine: Machine) -> dict[str, float]:
 
 
 def flops_per_cycle(machine: Machine, dtype: str) -> float:
-    """Peak floating-point operations per cycle of matmul on full tiles of ``dtype``."""
+    """Peak floating-point operations per cycle of matmul on full tiles of ``dtype``.
+
+    Of a systolic array: while operands stream through as much of it as a full tile fills.
+    """
     core = machine.core
     row = core.op("matmul", dtype)
     if row is None:
         return 0.0
-    target = machine.target()
-    k = target.bf16_cols if dtype == "bf16" else target.f32_cols
-    n = min(target.rows, target.f32_cols)
-    cycles = core.most_slots(row) * row.occupancy / core.units[row.unit].pipes
-    return 2 * target.rows * n * k / cycles
+    unit = core.units[row.unit]
+    m, n, k = core.most_product(dtype)
+    if unit.array is not None:
+        most = unit.array.extents(m, n, k)
+        busy = min(unit.array.rows, most.rows) * min(unit.array.columns, most.columns)
+        return 2 * busy / row.occupancy
+    cycles = core.most_slots(row, dtype) * row.occupancy / unit.pipes
+    return 2 * m * n * k / cycles
 
 
 def full_tile_latency(machine: Machine, cls: str, dtype: str) -> int:
@@ -80,7 +86,7 @@ def full_tile_latency(machine: Machine, cls: str, dtype: str) -> int:
         tiles = core.tiles
         slots = tiles.rows * -(-tiles.row_bytes // (unit.bytes or tiles.row_bytes))
     else:
-        slots = core.most_slots(row) * row.occupancy
+        slots = core.most_slots(row, dtype) * row.occupancy
     latency = machine.l1.hit_cycles if cls == "load" else row.latency
     last = (slots - 1) // unit.pipes + latency
     if cls == "matmul" and row.slot == "vector":

@@ -22,6 +22,7 @@ from pydantic import (
 from isa.errors import UserError, did_you_mean
 from isa.table import ROWS
 from isa.target import Target
+from sim.machine.array import Array, Dataflow
 from sim.machine.units import (
     format_clock,
     format_size,
@@ -109,12 +110,34 @@ class Unit(Section):
     """A group of equal pipes behind one queue of instructions that wait to issue.
 
     ``bytes`` is the width of one pipe: the vector length, or what a load or store pipe moves per
-    cycle.
+    cycle. With ``dataflow`` the unit is a systolic array, which runs matmul alone.
     """
 
     pipes: Annotated[int, Field(ge=1, le=64)]
     queue: Entries
     bytes: Annotated[Bytes | None, Field(gt=0)] = None
+    dataflow: Dataflow | None = None
+    array_rows: Count | None = None
+    array_columns: Count | None = None
+
+    @model_validator(mode="after")
+    def _whole_array(self) -> Self:
+        given = [self.dataflow, self.array_rows, self.array_columns]
+        if self.array is None and given != [None, None, None]:
+            raise ValueError(
+                "a systolic array needs all of dataflow, array_rows and array_columns; "
+                "any other unit has none of them"
+            )
+        if self.array is not None and self.pipes != 1:
+            raise ValueError(f"pipes: a systolic array is one pipe, not {self.pipes}")
+        return self
+
+    @property
+    def array(self) -> Array | None:
+        """The systolic array that this unit is, if it is one."""
+        if self.dataflow is None or self.array_rows is None or self.array_columns is None:
+            return None
+        return Array(self.dataflow, self.array_rows, self.array_columns)
 
 
 class Op(Section):
@@ -128,7 +151,7 @@ class Op(Section):
     cls: Annotated[str, Field(alias="class")]
     dtype: str | None = None
     unit: str
-    slot: Literal["instruction", "row", "vector"] = "instruction"
+    slot: Literal["instruction", "row", "vector", "array"] = "instruction"
     uops: Count | Literal["slot"] = 1
     latency: Cycles
     occupancy: Count = 1
@@ -164,6 +187,15 @@ class Op(Section):
             raise ValueError(
                 f"slot and occupancy are not for {self.cls}, whose slots are the pieces of its "
                 "rows; set 'bytes' of the unit"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _array_uops(self) -> Self:
+        if self.slot == "array" and self.uops == "slot":
+            raise ValueError(
+                "uops: must be a number with slot 'array', since how many slots a matmul takes on "
+                "an array is known only when it issues"
             )
         return self
 
@@ -203,9 +235,15 @@ class Core(Section):
         return general
 
     @property
+    def matmul_rows(self) -> dict[str, Op]:
+        """The row that times matmul, by operand type that the core can multiply."""
+        rows = {t: self.op(cls, t) for cls, t in PAIRS if cls == "matmul"}
+        return {t: row for t, row in rows.items() if row is not None}
+
+    @property
     def matmul_types(self) -> tuple[str, ...]:
         """Operand types that the core can multiply."""
-        return tuple(t for cls, t in PAIRS if cls == "matmul" and self.op(cls, t) is not None)
+        return tuple(self.matmul_rows)
 
     @field_validator("predictor_entries")
     @classmethod
@@ -217,6 +255,7 @@ class Core(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         self._check_units()
+        self._check_arrays()
         self._check_ops()
         self._check_queues()
         return self
@@ -235,6 +274,38 @@ class Core(Section):
                 raise ValueError(
                     f"units.{row.unit}: needs 'bytes', the width of one pipe, since "
                     f"ops.{row.key} splits its work by it"
+                )
+
+    def _check_arrays(self) -> None:
+        for row in self.ops:
+            array = self.units[row.unit].array
+            if array is None and row.slot == "array":
+                raise ValueError(
+                    f"ops.{row.key}: slot 'array' needs a systolic array, and unit {row.unit!r} "
+                    "has no dataflow"
+                )
+            if array is not None and row.cls != "matmul":
+                raise ValueError(
+                    f"ops.{row.key}: unit {row.unit!r} is a systolic array, which runs matmul "
+                    "alone; name another unit"
+                )
+            if array is not None and row.slot != "array":
+                raise ValueError(
+                    f"ops.{row.key}: slot must be 'array', not {row.slot!r}, since unit "
+                    f"{row.unit!r} is a systolic array"
+                )
+        for name, unit in self.units.items():
+            types = [dtype for dtype, row in self.matmul_rows.items() if row.unit == name]
+            if unit.array is None or not types:
+                continue
+            most = [unit.array.extents(*self.most_product(dtype)) for dtype in types]
+            rows = max(extents.rows for extents in most)
+            columns = max(extents.columns for extents in most)
+            if unit.array.rows > rows or unit.array.columns > columns:
+                raise ValueError(
+                    f"units.{name}: tiles of {self.tiles.rows} x {self.tiles.row_bytes} B fill at "
+                    f"most {rows} x {columns} of an array with dataflow {unit.dataflow!r}, so the "
+                    f"rest of {unit.array_rows} x {unit.array_columns} could never work"
                 )
 
     def _check_ops(self) -> None:
@@ -282,9 +353,21 @@ class Core(Section):
         rows = self.tiles.rows
         return 2 * (max(rows, self.tiles.row_bytes // 2) if cls == "load" else rows)
 
-    def most_slots(self, row: Op) -> int:
-        """Pipe slots of one instruction of this row on full tiles, before ``occupancy``."""
+    def most_product(self, dtype: str) -> tuple[int, int, int]:
+        """m, n and k of a matmul of an m x k by an n x k tile, on full tiles."""
         rows, row_bytes = self.tiles.rows, self.tiles.row_bytes
+        return rows, min(rows, row_bytes // 4), row_bytes // (2 if dtype == "bf16" else 4)
+
+    def most_slots(self, row: Op, dtype: str) -> int:
+        """Pipe slots of an instruction of this row and type on full tiles, before ``occupancy``.
+
+        Of an array, they are those of a matmul that finds another one's operands there.
+        """
+        rows, row_bytes = self.tiles.rows, self.tiles.row_bytes
+        array = self.units[row.unit].array
+        if array is not None:
+            work = array.work(*self.most_product(dtype))
+            return work.folds * (work.set_up + work.stream)
         if row.cls in MEMORY_CLASSES:
             return self._most_lines(row.cls)
         if row.slot == "instruction":

@@ -9,6 +9,7 @@ from isa.faults import Fault, Trap
 from isa.program import Program
 from isa.semantics import FUNCTIONS
 from isa.state import State
+from sim.machine.array import Dataflow
 from sim.machine.schema import Core as CoreConfig
 from sim.machine.schema import Op
 from sim.reference.account import Account
@@ -206,7 +207,7 @@ class FrontEnd:
             slots = sum(-(-piece.nbytes // (unit.bytes or piece.nbytes)) for piece in pieces)
             work = Work(len(pieces), slots, 0, 0)
         else:
-            work = measure(state, instr, op, unit.bytes)
+            work = measure(state, instr, op, unit)
         core.account.add(state.region, "flops", work.flops)
         uops = work.parts if op.uops == "slot" else op.uops
         if instr.row.cls == "sync":
@@ -225,6 +226,7 @@ class FrontEnd:
             sources=self._sources(instr),
             pieces=pieces,
             line_accesses=len(pieces),
+            stream=work.stream,
         )
 
     def _enter(self, flight: Flight) -> None:
@@ -234,6 +236,9 @@ class FrontEnd:
         core.issue.enter(flight)
         if flight.cls == "store":
             core.stores.enter(flight)
+        array = core.issue.units[flight.op.unit].array
+        if array is not None and flight.stream:
+            self._lay_on_array(flight, array.dataflow)
         core.wake(flight.dispatch + 1)
 
     def _sources(self, instr: Instr) -> list[tuple[Flight, bool]]:
@@ -251,6 +256,13 @@ class FrontEnd:
                 )
                 sources.append((producer, accumulator))
         return sources
+
+    def _lay_on_array(self, flight: Flight, dataflow: Dataflow) -> None:
+        """Which value a matmul of a single fold needs in the array, and which it leaves (I7)."""
+        td, ta, tb = flight.instr.operands
+        register = {"os": td, "ws": tb, "is": ta}[dataflow]
+        flight.stationary = (self.writers[f"t{register}"].number, register)
+        flight.leaves = (flight.number, td) if dataflow == "os" else flight.stationary
 
     def _rename(self, flight: Flight) -> None:
         for value, operand in zip(flight.instr.operands, flight.instr.row.operands, strict=True):

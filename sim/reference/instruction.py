@@ -8,6 +8,8 @@ from isa.encoding import Instr
 from sim.machine.schema import Op
 from sim.reference.pieces import Piece
 
+TileValue = tuple[int, int]  # the number of the instruction that wrote it, and the tile register
+
 
 @dataclass(eq=False, slots=True)
 class Flight:
@@ -15,6 +17,8 @@ class Flight:
 
     ``sources`` are the instructions whose results it waits for; the flag marks an accumulator that
     one matmul hands to the next (I6). ``pieces`` are line accesses: of a load those still to make.
+    A matmul of a single fold takes ``stream`` slots where the array holds ``stationary``; it
+    ``leaves`` the same there, or the accumulator it has added to (I7).
     """
 
     number: int
@@ -29,6 +33,9 @@ class Flight:
     sources: list[tuple[Flight, bool]]
     pieces: list[Piece] = field(default_factory=list)
     line_accesses: int = 0
+    stream: int = 0
+    stationary: TileValue | None = None
+    leaves: TileValue | None = None
     issue: int | None = None
     complete: int | None = None
     accumulated: int | None = None

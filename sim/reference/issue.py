@@ -1,4 +1,4 @@
-"""Issue: which queued instruction starts in which cycle (I1 to I4), and what a load does then.
+"""Issue: which queued instruction starts in which cycle (I1 to I4, I7), and what a load does then.
 
 A load keeps its unit until it has made one access of L1 after another (L1 to L4, S2).
 """
@@ -71,7 +71,7 @@ class Issue:
         if flight.is_load:
             self.loads.start(flight, now)
         else:
-            flight.start(*unit.take(now, flight.slots))
+            flight.start(*unit.take(now, unit.slots(flight)))
             self.wake(flight.complete)
             self.wake(flight.accumulated)
 

@@ -1,4 +1,4 @@
-"""How much work an instruction is: pipe slots, uops, chained additions (F2, I2, I5)."""
+"""How much work an instruction is: pipe slots, uops, chained additions (F2, I2, I5, I7)."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from isa.encoding import Instr
 from isa.state import State
 from isa.table import FLOPS
 from sim.machine.schema import Op
+from sim.reference.units import Unit
 
 
 class Work(NamedTuple):
     """Parts of an instruction, pipe slots they take, and additions that follow each other.
 
-    A part is what one slot covers (`[ops.slot]`); it takes `[ops.occupancy]` pipe slots.
+    A part is what one slot covers (`[ops.slot]`); it takes `[ops.occupancy]` pipe slots. ``stream``
+    is for a matmul of a single fold: its slots if it continues the fold of the last one (I7).
     """
 
     parts: int
     slots: int
     additions: int
     flops: int
+    stream: int = 0
 
 
 def _tile(state: State, register: int) -> tuple[int, int]:
@@ -27,16 +30,20 @@ def _tile(state: State, register: int) -> tuple[int, int]:
     return (0, 0) if tile is None else (tile.data.shape[0], tile.data.shape[1])
 
 
-def measure(state: State, instr: Instr, op: Op, unit_bytes: int | None) -> Work:
+def measure(state: State, instr: Instr, op: Op, unit: Unit) -> Work:
     """The work of an instruction about to execute; of loads and stores, slots come from pieces."""
     row = instr.row
     if row.cls == "matmul":
         _, ta, tb = instr.operands
         (m, k), (n, _) = _tile(state, ta), _tile(state, tb)
         flops = FLOPS[row.flops].count(m, n, k)
+        if unit.array is not None:
+            folds, set_up, stream = unit.array.work(m, n, k)
+            slots = folds * (set_up + stream) * op.occupancy
+            return Work(1, slots, 0, flops, stream * op.occupancy if folds == 1 else 0)
         if op.slot == "vector":
             additions = k if row.dtype == "f32" else -(-k // 2)
-            slots = additions * -(-4 * m * n // (unit_bytes or 1))
+            slots = additions * -(-4 * m * n // (unit.bytes or 1))
             return Work(slots, slots * op.occupancy, additions, flops)
         parts = m if op.slot == "row" else 1
         return Work(parts, parts * op.occupancy, 0, flops)
@@ -55,5 +62,5 @@ def measure(state: State, instr: Instr, op: Op, unit_bytes: int | None) -> Work:
     if op.slot == "row":
         slots = rows
     elif op.slot == "vector":
-        slots = rows * -(-4 * cols // (unit_bytes or 1))
+        slots = rows * -(-4 * cols // (unit.bytes or 1))
     return Work(slots, slots * op.occupancy, 0, flops)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import groupby
 from pathlib import Path
 
-from tests.components import caches, dram, fma
+from tests.components import caches, dram, fma, systolic
 from tests.components.check import Check
 
-PARTS = (caches, dram, fma)
+PARTS = (caches, dram, fma, systolic)
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "validation.md"
 BEGIN = "<!-- measured: written by `python -m tests.components --write`, do not edit -->"
 END = "<!-- end of the measured part -->"

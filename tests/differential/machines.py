@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-BASES = ("teach", "wide.toml", "cortex-a76", "sapphire-rapids")
+# Bases, and rows and row bytes of their tiles.
+TILES = {
+    "teach": (4, 16),
+    "wide.toml": (8, 32),
+    "cortex-a76": (4, 16),
+    "sapphire-rapids": (16, 64),
+}
 
 # Each key with its values; None as a value leaves the base's.
 CHOICES: dict[str, tuple[object, ...]] = {
@@ -94,21 +100,38 @@ def _geometry(draw: st.DrawFn, level: str, line: int) -> list[str]:
     return [f"{level}.ways={ways}", f"{level}.size={sets * ways * line}B"]
 
 
+def _array(draw: st.DrawFn, rows: int, row_bytes: int) -> list[str]:
+    """A systolic array for one type of matmul or both; from one multiply-adder to a full tile."""
+    dtype = draw(st.sampled_from(("", "f32.", "bf16.")))
+    dataflow = draw(st.sampled_from(("os", "ws", "is")))
+    deep = row_bytes // (4 if dtype == "f32." else 2)
+    most_rows = rows if dataflow == "os" else deep
+    most_columns = rows if dataflow == "is" else min(rows, row_bytes // 4)
+    unit, row = "core.units.array", f"core.ops.matmul.{dtype}"
+    return [
+        f"{unit}.pipes=1",
+        f"{unit}.queue={draw(st.sampled_from((1, 3, 16)))}",
+        f"{unit}.dataflow={dataflow}",
+        f"{unit}.array_rows={draw(st.sampled_from((1, most_rows // 2, most_rows)))}",
+        f"{unit}.array_columns={draw(st.sampled_from((1, most_columns // 2, most_columns)))}",
+        f"{row}unit=array",
+        f"{row}slot=array",
+        f"{row}uops={draw(st.sampled_from((1, 2)))}",
+    ]
+
+
 @st.composite
 def machines(draw: st.DrawFn) -> tuple[str, tuple[str, ...]]:
     """A base and overrides that fit it."""
-    base = draw(st.sampled_from(BASES))
+    base = draw(st.sampled_from(sorted(TILES)))
     choices = dict(CHOICES)
     if base == "sapphire-rapids":
         del choices["core.units.vector.bytes"]  # its matmul.f32 would need a larger window
     sets = _pick(draw, choices, 8)
+    tile_rows, row_bytes = TILES[base]
     if draw(st.booleans()):
-        tile_rows, row_bytes = {
-            "teach": (4, 16),
-            "wide.toml": (8, 32),
-            "cortex-a76": (4, 16),
-            "sapphire-rapids": (16, 64),
-        }[base]
+        sets += _array(draw, tile_rows, row_bytes)
+    if draw(st.booleans()):
         loads = 2 * max(tile_rows, row_bytes // 2)
         extra = draw(st.sampled_from((0, 1, 7)))
         sets.append(f"core.load_queue={loads + extra}")

@@ -134,6 +134,25 @@ def _tiles(draw: st.DrawFn, shape: Shape) -> list[str]:
     return [f"{binary} {d}, {a}, {b}"]
 
 
+@st.composite
+def _product(draw: st.DrawFn, shape: Shape) -> list[str]:
+    """Matmuls close behind each other, some with an operand written in between."""
+    mn = _register("mn")
+    f32 = ["matmul.f32 {}, t3, t4"] + (["matmul.f32 {}, t4, t3"] if shape.m == shape.n else [])
+    steps = {
+        "f32": st.sampled_from(f32),
+        "bf16": st.just("matmul.bf16 {}, t6, t7"),
+        "write": st.sampled_from((
+            "mov {0}, {0}", "mov t3, t3", "mov t4, t4", "fill.f32 t4, x15, x21, x22",
+            "load.raw.bf16 t6, (x9), x0, x20, x23", "load.raw.bf16 t7, (x10), x0, x21, x23",
+        )),
+    }  # fmt: skip
+    kinds = draw(
+        st.lists(st.sampled_from(("f32", "f32", "bf16", "write", "write")), min_size=4, max_size=9)
+    )
+    return [draw(steps[kind]).format(draw(mn)) for kind in kinds]
+
+
 # Each ends the run with a fault, some of them only where x1 or the shapes are so.
 MISTAKES = (
     ("load.f32 t0, (x20), x13, x20, x21",),
@@ -169,7 +188,7 @@ def _block(
 ) -> list[str]:
     """A few items, some of them with blocks inside; every line one instruction or label."""
     lines: list[str] = []
-    kinds = ["scalar", "load", "load", "store", "tiles", "tiles", "system"]
+    kinds = ["scalar", "load", "load", "store", "tiles", "tiles", "product", "system"]
     if depth > 0 and mistakes:
         kinds.append("mistake")
     if depth < 2:
@@ -185,6 +204,8 @@ def _block(
             lines += draw(_store())
         elif kind == "tiles":
             lines += draw(_tiles(shape))
+        elif kind == "product":
+            lines += draw(_product(shape))
         elif kind == "system":
             lines += draw(_system())
         elif kind == "mistake":

@@ -7,15 +7,8 @@ from hypothesis import strategies as st
 
 from isa.errors import UserError
 from tests.differential.case import Case
-from tests.differential.machines import machines
+from tests.differential.machines import TILES, machines
 from tests.differential.programs import programs, teams
-
-TILES = {
-    "teach": (4, 16),
-    "wide.toml": (8, 32),
-    "cortex-a76": (4, 16),
-    "sapphire-rapids": (16, 64),
-}
 
 
 @st.composite

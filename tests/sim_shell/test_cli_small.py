@@ -58,6 +58,13 @@ def test_machines_show_prints_promised_figures_and_takes_overrides(tickformer):
     shown = tickformer("machines", "show", "sapphire-rapids")
     assert shown.code == 0
     assert "1024 flops a cycle" in shown.out
+    array = ("dataflow=os", "array_rows=16", "array_columns=8")
+    sets = [f"core.units.matrix.{key}" for key in array] + ["core.ops.matmul.bf16.slot=array"]
+    systolic = tickformer(
+        "machines", "show", "sapphire-rapids", *(word for key in sets for word in ("--set", key))
+    )
+    assert "16 x 8 os" in systolic.out
+    assert "256 flops a cycle" in systolic.out
     changed = tickformer("machines", "show", "teach", "--set", "core.rob=99", "--json")
     assert json.loads(changed.out)["core"]["rob"] == 99
     wrong = tickformer("machines", "show", "teach", "--set", "core.robb=99")

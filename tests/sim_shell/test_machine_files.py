@@ -5,6 +5,7 @@ import pytest
 from isa.errors import UserError
 from isa.target import Target
 from sim.machine import load_machine
+from sim.machine.figures import figures, full_tile_latency
 
 
 def message(*overrides, machine="sapphire-rapids"):
@@ -161,3 +162,66 @@ def test_an_operation_left_out_is_an_operation_the_target_lacks(tmp_path):
     assert machine.target() == Target(
         tiles=8, rows=4, row_bytes=16, l1_bytes=4096, l2_bytes=32768, matmul_types=("f32",)
     )
+
+
+# --- systolic arrays ------------------------------------------------------------------------------
+
+
+def array(dataflow="ws", rows=16, columns=16, *more):
+    """Overrides that make the matrix unit of sapphire-rapids an array."""
+    return [
+        f"core.units.matrix.dataflow={dataflow}",
+        f"core.units.matrix.array_rows={rows}",
+        f"core.units.matrix.array_columns={columns}",
+        "core.ops.matmul.bf16.slot=array",
+        *more,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (array("ss"), "core.units.matrix.dataflow: must be 'os', 'ws' or 'is', not 'ss'"),
+        (array(rows=0), "core.units.matrix.array_rows: must be at least 1, not 0"),
+        (array()[1:], "core.units.matrix: a systolic array needs all of dataflow, array_rows"),
+        (array()[:1], "core.units.matrix: a systolic array needs all of dataflow, array_rows"),
+        (array()[:3], "ops.matmul.bf16: slot must be 'array', not 'row', since unit 'matrix' is"),
+        (array()[3:], "ops.matmul.bf16: slot 'array' needs a systolic array, and unit 'matrix'"),
+        ([*array(), "core.units.matrix.pipes=2"], "matrix.pipes: a systolic array is one pipe"),
+        ([*array(), "core.ops.mul.unit=matrix"], "ops.mul: unit 'matrix' is a systolic array"),
+        ([*array(), "core.ops.matmul.bf16.uops=slot"], "matmul.bf16.uops: must be a number"),
+        (array("os", 17), "16 x 64 B fill at most 16 x 16 of an array with dataflow 'os'"),
+        (array("ws", 33), "16 x 64 B fill at most 32 x 16 of an array with dataflow 'ws'"),
+        (array("is", 32, 17), "so the rest of 32 x 17 could never work"),
+        (
+            [*array("os", 16, 16), "core.tiles.row_bytes=32"],
+            "core.units.matrix: tiles of 16 x 32 B fill at most 16 x 8",
+        ),
+    ],
+)
+def test_an_array_that_cannot_be_is_refused(overrides, expected):
+    assert expected in message(*overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (array("os", 16, 16), {"bf16": 512, "f32": 64}),
+        (array("ws", 32, 16), {"bf16": 1024, "f32": 64}),
+        (array("is", 8, 4, "core.ops.matmul.bf16.occupancy=2"), {"bf16": 32, "f32": 64}),
+        (
+            # k of f32 fills half the rows
+            array("ws", 32, 16, "core.ops.matmul.unit=matrix", "core.ops.matmul.slot=array",
+                  "core.ops.matmul.uops=1"),
+            {"bf16": 1024, "f32": 512},
+        ),
+    ],
+)  # fmt: skip
+def test_the_peak_of_an_array_is_two_operations_of_every_multiply_adder(overrides, expected):
+    assert figures(load_machine("sapphire-rapids", overrides)).flops_per_cycle == expected
+
+
+def test_the_latency_of_a_full_tile_has_every_fold():
+    machine = load_machine("sapphire-rapids", array("ws", 16, 8, "core.ops.matmul.bf16.latency=3"))
+    folds, set_up, stream = 2 * 2, 2 * 16 + 8 - 2, 16
+    assert full_tile_latency(machine, "matmul", "bf16") == folds * (set_up + stream) - 1 + 3
