@@ -31,28 +31,31 @@ class Ledger:
         self._regions = list(regions)
         self._slots_per_cycle = cpu.machine.core.width * len(cpu.programs)
         self._before = self._read()
+        self._began = self._before[1]
         self._tables: list[NDArray[np.int64]] = []
         self.steps: list[Step] = []
 
-    def _read(self) -> tuple[NDArray[np.int64], int, float, int]:
+    def _read(self) -> tuple[NDArray[np.int64], NDArray[np.int64], float, int]:
+        """The account's table, the cycles of every core, seconds and instructions."""
         cpu = self._cpu
-        return cpu.account(), cpu.cycles, cpu.seconds, cpu.instructions
+        return cpu.account(), np.array(cpu.core_cycles), cpu.seconds, cpu.instructions
 
     def close_step(self, kind: str, tokens: int, context: int, *, partial: bool = False) -> Step:
         """Book everything since the last call as one step."""
         table, cycles, seconds, instructions = now = self._read()
         table_before, cycles_before, seconds_before, instructions_before = self._before
         gained = table - table_before
+        passed = cycles - cycles_before
         if len(self._cpu.programs) > 1 and not partial:
             # Cores that had halted while others still ran.
-            slots = (cycles - cycles_before) * self._slots_per_cycle
+            slots = passed.sum() * self._cpu.machine.core.width
             gained[0, WAITING] += slots - gained[:, FIRST_CAUSE:].sum()
         self._tables.append(gained)
         step = Step(
             kind=kind,
             tokens=tokens,
             context=context,
-            cycles=cycles - cycles_before,
+            cycles=int(passed[0]),
             seconds=seconds - seconds_before,
             instructions=instructions - instructions_before,
             partial=partial,
@@ -84,6 +87,7 @@ class Ledger:
             caches=self._cpu.cache_counters(),
             dram=self._cpu.dram_counters(),
             core=self._cpu.core_counters(),
+            core_cycles=(self._before[1] - self._began).tolist(),
         )
 
     def _kinds(self, total: NDArray[np.int64], names: list[str]) -> dict[str, Work]:

@@ -76,6 +76,8 @@ class Account:
     """Where the cycles went.
 
     Attributes:
+        cycles: of core 0; ``core_cycles`` has those of every core, of its own clock. Cycles of
+            operators, kinds and causes are means over the cores.
         operators: per step and operator, those that did anything.
         kinds: per kind of operator, over all steps, most cycles first.
         causes: cycles of the whole run by cause, all of them.
@@ -93,11 +95,14 @@ class Account:
     caches: dict[str, dict[str, int]]
     dram: dict[str, int]
     core: dict[str, int]
+    core_cycles: list[int]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON; ``core_cycles`` where clocks of cores differ."""
+        several = {"core_cycles": self.core_cycles} if len(set(self.core_cycles)) > 1 else {}
         return {
             "cycles": self.cycles,
+            **several,
             "seconds": self.seconds,
             "instructions": self.instructions,
             "flops": self.flops,
@@ -121,6 +126,7 @@ class Result:
     Attributes:
         machine: the whole description that was simulated.
         engine: its name, of `sim.engines.ENGINES`; it changes nothing but ``host_seconds``.
+        governor: what changed clocks during the run: ``fixed`` (nothing), or its name.
         prompt_ids, tokens, text: what went in, the generated ids, and their text ("" where the
             model has no tokenizer). The first sequence of a batch; ``batch_tokens`` has all.
         logits_top5: per generated token the five best (id, logit) pairs; empty with values off.
@@ -133,6 +139,7 @@ class Result:
     origin: str
     machine: dict[str, Any]
     engine: str
+    governor: str
     dtype: str
     attention: str
     values: bool
@@ -162,6 +169,7 @@ class Result:
             "origin": self.origin,
             "machine": self.machine,
             "engine": self.engine,
+            "governor": self.governor,
             "dtype": self.dtype,
             "attention": self.attention,
             "values": self.values,

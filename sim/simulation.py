@@ -11,6 +11,7 @@ import numpy as np
 
 from isa.errors import UserError
 from sim.engines import COMPILED, REFERENCE, announce_compilation, check_engine, engine_class
+from sim.governor import Governor, governor_of, name_of
 from sim.host import check_host_memory
 from sim.machine import load_machine
 from sim.request import Request, make_request
@@ -32,6 +33,7 @@ def simulate(
     *,
     cores: int = 1,
     clock: str | None = None,
+    governor: str | os.PathLike[str] | Governor | None = None,
     overrides: Sequence[str] = (),
     prompt: str | None = None,
     chat: str | None = None,
@@ -59,6 +61,8 @@ def simulate(
         workload: a catalogue name, a ``.gguf`` file or a Hugging Face folder.
         machine: a preset, a ``.toml`` file, or a loaded machine (then without ``overrides``).
         clock, overrides: changes of the machine: ``"3GHz"``, ``["core.rob=64"]``.
+        governor: changes clocks during the run: a schedule file (time, core, clock), or a function
+            as `sim.governor` describes it.
         prompt, chat, ids, prefill: at most one: a text to continue, a question to a chat model,
             token ids, or a number of arbitrary tokens. Without any, and without ``context``, a
             short built-in prompt.
@@ -92,15 +96,19 @@ def simulate(
     begin = time.perf_counter()
     check_engine(engine)
     described = _machine(machine, cores, clock, overrides)
+    governs = governor_of(governor, described.cores)
     tokens_given = ids is not None or prefill > 0 or context > 0
     needs_text = prompt is not None or chat is not None or not tokens_given
     source = _open(workload, values, seed, needs_text=needs_text)
     request = make_request(source, prompt, chat, ids, prefill, context, tokens, seed)
     sampling = Sampling(temperature, top_k, top_p, np.random.default_rng(seed))
     lowered = _lower(source, described, request, batch, dtype, attention, values, partition)
+    cpu = _cpu(engine, described, lowered, progress)
+    if governs is not None:
+        cpu.environment.process(governs(cpu))
     run = Generation(
         lowered=lowered,
-        cpu=_cpu(engine, described, lowered, progress),
+        cpu=cpu,
         request=request,
         sampling=sampling,
         ends=_ends(source) if stop or chat is not None else frozenset(),
@@ -114,6 +122,7 @@ def simulate(
         origin=source.origin,
         machine=described.resolved(),
         engine=engine,
+        governor=name_of(governor),
         dtype=dtype,
         attention=attention,
         values=values,

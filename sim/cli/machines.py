@@ -74,9 +74,10 @@ def _show(name: str, overrides: list[str], as_json: bool) -> None:
         return
     console = stdout_console()
     core, tiles = machine.core, machine.core.tiles
+    clocks = ", ".join(format_clock(clock) for clock in machine.core_clocks or (machine.clock,))
     print(f"{machine.name}: {machine.description}")
     print(
-        f"{core.kind} at {format_clock(machine.clock)}, {core.width} wide, window {core.rob}, "
+        f"{core.kind} at {clocks}, {core.width} wide, window {core.rob}, "
         f"queues {core.load_queue} loads and {core.store_queue} stores; "
         f"{tiles.count} tiles of {tiles.rows} x {tiles.row_bytes} B"
     )
@@ -133,13 +134,14 @@ def _figures(machine: Machine) -> RenderableType:
     from sim.machine.figures import figures
 
     promised = figures(machine)
-    cycle_ns = 1000 / machine.clock
+    clock = machine.clock_of(0)
+    cycle_ns = 1000 / clock
     rows = [
         [f"load-to-use {level}", f"{ns:.2f} ns", f"{ns / cycle_ns:.0f} cycles"]
         for level, ns in promised.load_to_use_ns.items()
     ]
     for dtype, flops in promised.flops_per_cycle.items():
-        rate = flops * machine.clock / 1000
+        rate = flops * clock / 1000
         rows.append([f"matmul {dtype}", f"{rate:.1f} GFLOP/s", f"{flops:g} flops a cycle"])
     usable = promised.dram_gigabytes_per_second * promised.dram_usable
     pins = f"{promised.dram_gigabytes_per_second:.1f} GB/s"

@@ -26,6 +26,10 @@ def run(
     ] = "sapphire-rapids",
     cores: Annotated[int, typer.Option("--cores", min=1, help="Number of cores.")] = 1,
     clock: Annotated[str, typer.Option("--clock", help="As 3.0GHz; default: the machine's.")] = "",
+    governor: Annotated[
+        str | None,
+        typer.Option("--governor", metavar="FILE", help="Change clocks at times: time,core,clock."),
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change the machine, as core.rob=64."),
@@ -106,6 +110,7 @@ def run(
             machine=machine,
             cores=cores,
             clock=clock or None,
+            governor=governor,
             overrides=overrides or [],
             prompt=prompt,
             chat=chat,
@@ -197,8 +202,10 @@ def _print(result: Result) -> None:
     partial = " (partial: interrupted)" if result.partial else ""
     engine = ", reference engine" if result.engine == REFERENCE else ""
     machine = result.machine
+    clocks = ", ".join(machine.get("core_clocks", [machine["clock"]]))
+    governed = "" if result.governor == "fixed" else f", governor {result.governor}"
     print(
-        f"{result.workload} on {machine['name']} at {machine['clock']}, {result.dtype}, "
+        f"{result.workload} on {machine['name']} at {clocks}{governed}, {result.dtype}, "
         f"{result.attention} attention{engine}{partial}"
     )
     print(summary(result.account))

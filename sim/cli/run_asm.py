@@ -32,6 +32,10 @@ def run_asm(
     file: Annotated[Path, typer.Argument(help="Assembler text with .tensor directives.")],
     machine: Annotated[str, typer.Option("--machine", help="Preset or .toml file.")] = "teach",
     clock: Annotated[str, typer.Option("--clock", help="As 3.0GHz; default: the machine's.")] = "",
+    governor: Annotated[
+        str | None,
+        typer.Option("--governor", metavar="FILE", help="Change clocks at times: time,core,clock."),
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As core.rob=64.")
     ] = None,
@@ -81,6 +85,7 @@ def run_asm(
     """
     from isa.assembler import assemble_file
     from sim.cli.output import STDOUT, check_writable, write_text
+    from sim.governor import governor_of, name_of
     from sim.machine import load_machine
     from sim.result import to_json
 
@@ -89,6 +94,7 @@ def run_asm(
         raise UserError(f"--tolerance {tolerance:g}: it must be 0 or above")
     check_engine(engine)
     described = load_machine(machine, changes)
+    governs = governor_of(governor, cores=1)
     assembled = assemble_file(file)
     inputs = _pairs(assembled, "--tensor", tensor)
     expected = {name: _load(path) for name, path in _pairs(assembled, "--expect", expect).items()}
@@ -103,6 +109,8 @@ def run_asm(
         _check_shape("--expect", assembled.memory[name], values)
 
     cpu = _prepare(engine, assembled, described, inputs, log)
+    if governs is not None:
+        cpu.environment.process(governs(cpu))
     account = _execute(cpu, entry or START, limit)
     partial = account.steps[-1].partial
     if partial:  # half-computed tensors are neither results nor to be judged
@@ -114,6 +122,7 @@ def run_asm(
         report = {
             "machine": described.resolved(),
             "engine": engine,
+            "governor": name_of(governor),
             "partial": partial,
             "differences": differences,
         }

@@ -54,11 +54,12 @@ def _step_row(number: int, step: Step) -> list[str]:
 
 def kinds_table(account: Account) -> RenderableType:
     """Where the cycles went, by kind of operator."""
+    total = sum(account.causes.values())
     rows = [
         [
             kind,
             f"{work.cycles:,.0f}",
-            percent(work.cycles, account.cycles),
+            percent(work.cycles, total),
             si(work.instructions),
             si(work.flops),
             f"{work.flops / work.cycles:.1f}" if work.cycles else "",
@@ -112,10 +113,13 @@ def dram_table(account: Account) -> RenderableType:
 
 
 def summary(account: Account) -> str:
-    """One line: cycles, time, instructions per cycle."""
+    """One line: cycles, time, instructions per cycle; another where clocks of cores differ."""
     ipc = account.instructions / account.cycles if account.cycles else 0.0
     flops = si(account.flops, "flop")
+    each = ""
+    if len(set(account.core_cycles)) > 1:
+        each = "\ncycles by core: " + ", ".join(f"{cycles:,}" for cycles in account.core_cycles)
     return (
         f"{account.cycles:,} cycles, {1e3 * account.seconds:.6g} ms simulated, "
-        f"{account.instructions:,} instructions ({ipc:.2f} a cycle), {flops}"
+        f"{account.instructions:,} instructions ({ipc:.2f} a cycle), {flops}{each}"
     )

@@ -175,8 +175,9 @@ def advance(
             return RUN_UNTIL
         t = S[best + C_NEXT]
         horizon = INF
-        if second_fs < INF:
-            horizon = max(fs_to_cycle(S, best, second_fs), t + 1)
+        limit = min(second_fs, until_fs)
+        if limit < INF:
+            horizon = max(fs_to_cycle(S, best, limit), t + 1)
         code = step(S, P, T, M, best, t, horizon)
         if code != NO_FAULT:
             S[H_FAULT] = code

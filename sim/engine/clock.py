@@ -27,9 +27,12 @@ def cycle_to_fs(S: Flat, core: int, cycle: int) -> int:
 
 @njit
 def fs_to_cycle(S: Flat, core: int, fs: int) -> int:
-    """First cycle of the core that starts at or after ``fs``."""
+    """First cycle of the core that starts at or after ``fs``.
+
+    Of a time before the anchor only this is known: no cycle lies between it and the anchor (T5).
+    """
     f = S[core + C_F_MHZ]
-    d = fs - S[core + C_ANCHOR_FS]
+    d = max(fs - S[core + C_ANCHOR_FS], 0)
     q = d // FS_PER_US
     r = d - q * FS_PER_US
     # floor(k * 10^9 / f) >= r  <=>  k >= r * f / 10^9 (r is an integer)

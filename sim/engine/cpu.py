@@ -7,6 +7,7 @@ SimPy process.  Its clock is simulated time in femtoseconds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -22,8 +23,9 @@ from sim.account import CAUSES
 from sim.engine import layout as at
 from sim.engine import state
 from sim.engine.advance import advance
-from sim.engine.clock import cycle_to_fs
+from sim.engine.clock import cycle_to_fs, fs_to_cycle
 from sim.engine.values import SLOT, aligned_zeros
+from sim.machine.clocks import check_clock
 from sim.machine.schema import Machine
 
 FS_PER_SECOND = 10**15
@@ -91,12 +93,13 @@ class Cpu:
     # --- running ---------------------------------------------------------------------------------
 
     def start(self, entry: str = "main") -> None:
-        """Let every core begin at a label of its program, in the cycle in which all had halted."""
+        """Let every core begin at a label of its program, in its first cycle after all halted."""
         signals = int(self._S[at.H_SIGNALS])
         self._S[signals : signals + state.SIGNALS] = 0
-        begin = max(self._core(i)[at.C_NOW] for i in range(len(self.programs)))
+        begins = self.core_cycles
         for i, program in enumerate(self.programs):
             core = self._core(i)
+            begin = begins[i]
             core[at.C_PC] = program.entry(entry)
             core[at.C_NEXT] = begin
             core[at.C_DISPATCH_SLOT] = begin * self.machine.core.width
@@ -133,13 +136,12 @@ class Cpu:
         S = self._S
         while True:
             until = env.peek()
-            bound = at.INF if until == float("inf") else int(until)
+            bound = at.INF if until >= at.INF else math.ceil(until)
             code = advance(S, self._P, self._T, self._M, bound, STEPS)
             if code == at.RUN_UNTIL:
                 yield env.timeout(bound - env.now)
                 continue
-            if code in (at.RUN_HALTED, at.RUN_FAULT, at.RUN_DEADLOCK):
-                yield env.timeout(max(self.now_fs - env.now, 0))
+            yield env.timeout(self.now_fs - env.now)
             if code == at.RUN_HALTED:
                 return True
             if code == at.RUN_FAULT:
@@ -150,6 +152,20 @@ class Cpu:
                 progress()
             if should_stop is not None and should_stop():
                 return False
+
+    def set_clock(self, core: int, megahertz: int) -> None:
+        """Change a core's clock from its first cycle at or after now (T5); `UserError` if it can't.
+
+        Now is the environment's: a SimPy process calls this in the middle of a run.
+        """
+        check_clock(core, len(self.programs), megahertz)
+        words = self._core(core)
+        offset = self._offset(core)
+        cycle = fs_to_cycle(self._S, offset, math.ceil(self.environment.now))
+        start = cycle_to_fs(self._S, offset, cycle)
+        words[at.C_ANCHOR_CYCLE] = words[at.C_US_CYCLE] = cycle
+        words[at.C_ANCHOR_FS] = words[at.C_US_FS] = start
+        words[at.C_F_MHZ] = megahertz
 
     def _fault(self) -> SimulationFault:
         fault = Fault(int(self._S[at.H_FAULT]))
@@ -176,8 +192,11 @@ class Cpu:
 
     # --- reading ---------------------------------------------------------------------------------
 
+    def _offset(self, i: int) -> int:
+        return int(self._S[at.H_CORE_BASE]) + i * int(self._S[at.H_CORE_STRIDE])
+
     def _core(self, i: int) -> NDArray[np.int64]:
-        start = int(self._S[at.H_CORE_BASE]) + i * int(self._S[at.H_CORE_STRIDE])
+        start = self._offset(i)
         return self._S[start : start + int(self._S[at.H_CORE_STRIDE])]
 
     @property
@@ -186,14 +205,24 @@ class Cpu:
         return int(self._core(0)[at.C_NOW])
 
     @property
-    def now_fs(self) -> int:
-        """Simulated time in femtoseconds."""
-        S = self._S
-        base, stride = int(S[at.H_CORE_BASE]), int(S[at.H_CORE_STRIDE])
+    def core_cycles(self) -> list[int]:
+        """Of every core the cycles of its own clock before now, whether it runs or has halted."""
+        now = self.now_fs
         cores = range(len(self.programs))
-        return max(
-            int(cycle_to_fs(S, base + i * stride, S[base + i * stride + at.C_NOW])) for i in cores
-        )
+        return [int(fs_to_cycle(self._S, self._offset(i), now)) for i in cores]
+
+    @property
+    def now_fs(self) -> int:
+        """Simulated time in femtoseconds: of the last cycle worked on, or of a SimPy event since.
+
+        A cycle before its core's last change of clock lies before that event.
+        """
+        now = math.ceil(self.environment.now)
+        for i in range(len(self.programs)):
+            core = self._core(i)
+            if core[at.C_NOW] >= core[at.C_ANCHOR_CYCLE]:
+                now = max(now, int(cycle_to_fs(self._S, self._offset(i), core[at.C_NOW])))
+        return now
 
     @property
     def seconds(self) -> float:

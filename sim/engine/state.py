@@ -345,6 +345,7 @@ def build(
     for i, program in enumerate(programs):
         block = S[core_base + i * stride : core_base + (i + 1) * stride]
         put_core(block, machine, level1, level2, predictor)
+        block[at.C_F_MHZ] = machine.clock_of(i)
         rows = decode_program(program)
         block[at.C_PROGRAM] = offset
         block[at.C_PROGRAM_WORDS] = len(program)
@@ -383,7 +384,6 @@ def put_core(block: I64, machine: Machine, level1: int, level2: int, predictor: 
     ):
         block[word] = -1
     block[at.C_HALTED] = 1
-    block[at.C_F_MHZ] = machine.clock
     block[at.C_RENAME : at.C_RENAME + 96] = -1
     for i, unit in enumerate(core.units.values()):
         u = at.C_UNITS + at.U_SIZE * i

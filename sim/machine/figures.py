@@ -9,7 +9,7 @@ from sim.machine.schema import Machine
 
 @dataclass(frozen=True)
 class Figures:
-    """Promised figures of one core of a machine.
+    """Promised figures of core 0 of a machine.
 
     Attributes:
         load_to_use_ns: by level, from the start of a load to its data; ``dram`` is an idle machine
@@ -40,7 +40,7 @@ def figures(machine: Machine) -> Figures:
 
 def load_to_use_ns(machine: Machine) -> dict[str, float]:
     """Nanoseconds from the start of a load to its data, by the level that has the line."""
-    cycle = 1000 / machine.clock
+    cycle = 1000 / machine.clock_of(0)
     total = machine.l1.hit_cycles * cycle
     result = {"l1": total}
     total += machine.l1.fill_cycles * cycle

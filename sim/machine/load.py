@@ -52,9 +52,16 @@ def load_machine(name_or_file: str | os.PathLike[str], overrides: Sequence[str] 
         table = _read(name, folder=None, depth=0)
         for override in overrides:
             _override(table, override)
-        return _checked(table, _described(name, overrides))
+        machine = _checked(table, _described(name, overrides))
     except RecursionError:
         raise UserError(f"machine {name}: its tables are nested too deeply") from None
+    keys = {override.partition("=")[0].strip() for override in overrides}
+    if machine.core_clocks is not None and "clock" in keys:
+        raise UserError(
+            f"{_described(name, overrides)}: core_clocks give every core a clock of its own; "
+            """change those, as in --set 'core_clocks=["3GHz", "2GHz"]', or l3.clock"""
+        )
+    return machine
 
 
 def _described(name: str, overrides: Sequence[str]) -> str:

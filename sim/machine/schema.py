@@ -457,12 +457,16 @@ class Dram(Section):
 
 
 class Machine(Section):
-    """A whole machine. ``l2`` and ``l3`` are optional; ``l1`` and ``l2`` belong to each core."""
+    """A whole machine. ``l2`` and ``l3`` are optional; ``l1`` and ``l2`` belong to each core.
+
+    ``clock`` is that of all cores, or, with ``core_clocks``, only of an L3 without one of its own.
+    """
 
     name: str
     description: str = ""
     clock: Megahertz
     cores: Annotated[int, Field(ge=1, le=MAX_CORES)] = 1
+    core_clocks: tuple[Megahertz, ...] | None = None
     core: Core
     l1: Cache
     l2: Cache | None = None
@@ -471,6 +475,11 @@ class Machine(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.core_clocks is not None and len(self.core_clocks) != self.cores:
+            raise ValueError(
+                f"core_clocks: {len(self.core_clocks)} clocks for cores = {self.cores}; give every "
+                "core one, or leave core_clocks out and all have the machine's clock"
+            )
         lines = {cache.line for cache in self.levels}
         if len(lines) > 1:
             raise ValueError(f"all cache levels need one line size, not {sorted(lines)}")
@@ -497,6 +506,14 @@ class Machine(Section):
     def levels(self) -> tuple[Cache, ...]:
         """The cache levels from the core outward."""
         return tuple(cache for cache in (self.l1, self.l2, self.l3) if cache is not None)
+
+    def clock_of(self, core: int) -> int:
+        """The clock a core starts with, in MHz; `UserError` for a core that has none."""
+        if self.core_clocks is None:
+            return self.clock
+        if core >= len(self.core_clocks):
+            raise UserError(f"core_clocks has no clock for core {core}; set cores too")
+        return self.core_clocks[core]
 
     def target(self) -> Target:
         """What programs for this machine are compiled for."""

@@ -1,13 +1,24 @@
-"""Cycles and femtoseconds (T1)."""
+"""Cycles and femtoseconds (T1, T5)."""
 
 FS_PER_US = 10**9
 FS_PER_NS = 10**6
 
 
 class Clock:
-    """A clock of whole MHz: that many cycles are exactly one microsecond, so nothing drifts."""
+    """A clock of whole MHz: that many cycles are exactly one microsecond, so nothing drifts.
+
+    They are counted from the anchor: the start of the first cycle of this frequency.
+    """
 
     def __init__(self, megahertz: int) -> None:
+        self.megahertz = megahertz
+        self.anchor_cycle = 0
+        self.anchor = 0
+
+    def change(self, time: int, megahertz: int) -> None:
+        """Another frequency from the first cycle at or after a time (T5)."""
+        cycle = self.first_at(time)
+        self.anchor_cycle, self.anchor = cycle, self.start(cycle)
         self.megahertz = megahertz
 
     @property
@@ -16,14 +27,17 @@ class Clock:
         return FS_PER_US // self.megahertz
 
     def start(self, cycle: int) -> int:
-        """Femtosecond in which a cycle starts."""
-        microseconds, rest = divmod(cycle, self.megahertz)
-        return microseconds * FS_PER_US + rest * FS_PER_US // self.megahertz
+        """Femtosecond in which a cycle, the anchor or one after it, starts."""
+        microseconds, rest = divmod(cycle - self.anchor_cycle, self.megahertz)
+        return self.anchor + microseconds * FS_PER_US + rest * FS_PER_US // self.megahertz
 
     def first_at(self, time: int) -> int:
-        """First cycle that starts at or after a time in fs."""
-        microseconds, rest = divmod(time, FS_PER_US)
+        """First cycle that starts at or after a time in fs, not before the last change."""
+        if time <= self.anchor:  # the change has been asked for, and its cycle has not come yet
+            return self.anchor_cycle
+        microseconds, rest = divmod(time - self.anchor, FS_PER_US)
         cycle = microseconds * self.megahertz + rest * self.megahertz // FS_PER_US
+        cycle += self.anchor_cycle
         return cycle if self.start(cycle) >= time else cycle + 1
 
 

@@ -5,6 +5,7 @@ It has the face of the compiled `sim.engine.Cpu`, and can be stepped and looked 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -19,6 +20,7 @@ from isa.memory import MemoryMap
 from isa.program import Program
 from isa.state import State
 from sim.account import LOG_FIELDS
+from sim.machine.clocks import check_clock
 from sim.machine.schema import Machine
 from sim.reference.account import Account
 from sim.reference.cache import Below, Cache, Crossing, FirstLevel
@@ -63,7 +65,7 @@ class ReferenceCpu:
         hidden = memory.allocate()
         self.mem: NDArray[np.uint8] | None = hidden if values else None
         self.control: NDArray[np.int64] = memory.allocate_control()
-        self.clock = Clock(machine.clock)
+        self.clocks = [Clock(machine.clock_of(core)) for core in range(len(programs))]
         self._account = Account(regions, list(machine.core.units))
         self._log: list[tuple[int, ...]] = []
         self._log_length = log
@@ -71,7 +73,7 @@ class ReferenceCpu:
         self._limit: int | None = None
         self._cycles_done = 0
         self._signalled = self.environment.event()
-        self._build_caches(len(programs))
+        self._build_caches()
         self._counters: dict[int, int] = {}
         self._cores = [
             Core(
@@ -88,19 +90,20 @@ class ReferenceCpu:
             for number, program in enumerate(programs)
         ]
         self._parked: set[int] = set()
+        self._lives: dict[int, simpy.Process] = {}
 
-    def _build_caches(self, cores: int) -> None:
-        """L1 and L2 of each core in core cycles, L3 and DRAM in fs (T1)."""
+    def _build_caches(self) -> None:
+        """L1 and L2 of each core in its cycles, L3 and DRAM in fs (T1)."""
         machine = self.machine
         lines = self.memory.total_bytes // machine.l1.line
         self._dram = Dram(machine.dram, machine.l1.line, self._account)
         shared: Below = self._dram
         self._l3: Cache | None = None
         if machine.l3:
-            clock = Clock(machine.l3.clock) if machine.l3.clock else self.clock
+            clock = Clock(machine.l3.clock or machine.clock)
             self._l3 = Cache("L3", machine.l3, shared, lines, clock.cycle_fs)
             shared = self._l3
-        below: list[Below] = [Crossing(self.clock, shared) for _ in range(cores)]
+        below: list[Below] = [Crossing(clock, shared) for clock in self.clocks]
         self._l2: list[Cache] = []
         if machine.l2:
             self._l2 = [Cache("L2", machine.l2, each, lines) for each in below]
@@ -110,16 +113,16 @@ class ReferenceCpu:
     # --- running ---------------------------------------------------------------------------------
 
     def start(self, entry: str = "main") -> None:
-        """Let every core begin at a label of its program, in the cycle in which all had halted."""
+        """Let every core begin at a label of its program, in its first cycle after all halted."""
         self._counters.clear()
-        begin = max(core.now for core in self._cores)
-        for core, program in zip(self._cores, self.programs, strict=True):
+        begins = self.core_cycles
+        for core, program, begin in zip(self._cores, self.programs, begins, strict=True):
             core.state.pc = program.entry(entry)
             core.state.region = 0
             core.state.halted = False
             core.next = begin
             core.front.restart(begin)
-            self.environment.process(self._live(core))
+            self._lives[core.number] = self.environment.process(self._live(core))
 
     def run(
         self,
@@ -159,6 +162,17 @@ class ReferenceCpu:
                 self._check_deadlock()
         return self.running
 
+    def set_clock(self, core: int, megahertz: int) -> None:
+        """Change a core's clock from its first cycle at or after now (T5); `UserError` if it can't.
+
+        Now is the environment's: a SimPy process calls this in the middle of a run.
+        """
+        check_clock(core, len(self._cores), megahertz)
+        self.clocks[core].change(self.now_fs, megahertz)
+        life = self._lives.get(core)
+        if life is not None and life.is_alive:
+            life.interrupt()  # its next cycle starts at another time
+
     def observe(self) -> list[CoreView]:
         """Who is where in each core's pipeline, and what waits for what."""
         return [view(core) for core in self._cores]
@@ -171,12 +185,7 @@ class ReferenceCpu:
     def _live(self, core: Core) -> Generator[simpy.Event, Any, None]:
         """The SimPy process of a core: from one cycle in which something happens to the next."""
         while not core.state.halted:
-            if core.front.waits_for is None:
-                if core.next < 0:
-                    raise InternalError(f"core {core.number} stands still: {view(core)}")
-                yield self._at(core)
-            else:
-                yield from self._await_signal(core)
+            yield from self._await_cycle(core)
             counters = dict(core.state.counters)
             try:
                 core.cycle(core.next)
@@ -194,25 +203,35 @@ class ReferenceCpu:
         signalled, self._signalled = self._signalled, self.environment.event()
         signalled.succeed()
 
-    def _await_signal(self, core: Core) -> Generator[simpy.Event, Any, None]:
-        """Let time pass to the core's next cycle, or to the cycle of a signal (F8)."""
-        if core.next >= 0:
-            own = self._at(core)
-            yield own | self._signalled
-            if own.processed:
+    def _await_cycle(self, core: Core) -> Generator[simpy.Event, Any, None]:
+        """Let time pass to the core's next cycle.
+
+        In `wait` a signal may bring it forward, to the first cycle at or after the signal's (F8). A
+        change of the core's clock moves its start (T5).
+        """
+        while True:
+            waits = core.front.waits_for is not None
+            signalled = self._signalled
+            try:
+                if core.next >= 0:
+                    yield self._at(core) | signalled if waits else self._at(core)
+                elif waits:
+                    self._parked.add(core.number)
+                    yield signalled
+                else:
+                    raise InternalError(f"core {core.number} stands still: {view(core)}")
+            except simpy.Interrupt:
+                continue
+            if not (waits and signalled.triggered):
                 return
-        else:
-            self._parked.add(core.number)
-            yield self._signalled
-        core.next = self.clock.first_at(int(self.environment.now))
-        yield self._at(core)  # its turn among the cores of this cycle (T3)
+            core.next = self.clocks[core.number].first_at(self.now_fs)
 
     def _at(self, core: Core) -> simpy.Event:
         """The start of the core's next cycle; of several cores the lowest goes first (T3)."""
         event = simpy.Event(self.environment)
         event._ok = True
         event._value = None
-        delay = max(0, self.clock.start(core.next) - int(self.environment.now))
+        delay = self.clocks[core.number].start(core.next) - self.environment.now
         priority = EventPriority(FIRST_CORE + core.number)
         self.environment.schedule(event, priority=priority, delay=delay)
         return event
@@ -254,9 +273,14 @@ class ReferenceCpu:
         return self._cores[0].now
 
     @property
+    def core_cycles(self) -> list[int]:
+        """Of every core the cycles of its own clock before now, whether it runs or has halted."""
+        return [clock.first_at(self.now_fs) for clock in self.clocks]
+
+    @property
     def now_fs(self) -> int:
-        """Simulated time in femtoseconds."""
-        return max(self.clock.start(core.now) for core in self._cores)
+        """Simulated time in femtoseconds: that of the environment."""
+        return math.ceil(self.environment.now)
 
     @property
     def seconds(self) -> float:

@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from isa.assembler import assemble
 from sim.engine import ACCOUNT_COLUMNS
@@ -109,13 +110,16 @@ class Simulation:
         values: bool = True,
         log: int = LOG,
         regions: int = 8,
+        engine: Any = Cpu,
     ) -> None:
         # All cores share the memory that the first program declares.
         assembled = [assemble(text) for text in ([texts] if isinstance(texts, str) else texts)]
         self.machine = machine
         self.programs = [each.program for each in assembled]
         self.memory = assembled[0].memory
-        self.cpu = Cpu(machine, self.programs, self.memory, values=values, regions=regions, log=log)
+        self.cpu = engine(
+            machine, self.programs, self.memory, values=values, regions=regions, log=log
+        )
         if self.cpu.mem is not None:
             assembled[0].write_tensors(self.cpu.mem)
 

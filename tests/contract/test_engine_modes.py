@@ -1,4 +1,4 @@
-"""The engine's own modes change nothing: values off, without compilation, with bounds checked."""
+"""The engine's own modes change nothing: values off, calls of any length, uncompiled, checked."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sim.engine import cpu as cpu_module
 from sim.engine.jit import JIT_DISABLED
-from tests.contract.harness import Simulation, machine
+from tests.contract.harness import FS_PER_NS, Simulation, machine
+from tests.contract.test_clocks import change, clocks
 
 ROOT = Path(__file__).resolve().parents[2]
 PRESETS = ["teach", "cortex-a76", "avx512", "sapphire-rapids"]
@@ -81,6 +83,45 @@ def test_two_runs_are_equal_to_the_cycle(name):
 @pytest.mark.parametrize("name", PRESETS)
 def test_values_off_are_equal_to_the_cycle(name):
     assert result(name, values=False)[0] == result(name)[0]
+
+
+TICKS = [333_333, 7 * FS_PER_NS, 1009 * FS_PER_NS]  # fs between events that do nothing
+CHANGES = [
+    (0, None, 1700),
+    (150 * FS_PER_NS + 7, 0, 999),
+    (400 * FS_PER_NS, None, 3000),
+    (2000 * FS_PER_NS, 1, 100),
+]
+
+
+@pytest.mark.parametrize("changes", [[], CHANGES], ids=["fixed", "changing"])
+@pytest.mark.parametrize("own", [[2000], [2000, 1300]], ids=["one core", "two"])
+@pytest.mark.parametrize("name", ["teach", "sapphire-rapids"])
+def test_results_do_not_depend_on_how_long_a_compiled_call_is(name, own, changes, monkeypatch):
+    """Nor on SimPy events: loads are worked ahead of the clock, but not past one (L5)."""
+
+    def outcome(ticks: int | None) -> tuple:
+        sim = Simulation([KERNEL] * len(own), machine(name, *clocks(*own)))
+        change(sim, *(each for each in changes if each[1] is None or each[1] < len(own)))
+
+        def tick():
+            while True:
+                yield sim.cpu.environment.timeout(ticks)
+
+        if ticks is not None:
+            sim.cpu.environment.process(tick())
+        r = sim.run()
+        assert r.dram["reads"] > 0
+        cpu = sim.cpu
+        return r.rows, r.caches, r.dram, r.core, r.operators, cpu.core_cycles, cpu.now_fs
+
+    expected = outcome(None)
+    for ticks in TICKS:
+        assert outcome(ticks) == expected
+    for steps in (1, 13):
+        monkeypatch.setattr(cpu_module, "STEPS", steps)
+        assert outcome(None) == expected
+        assert outcome(TICKS[1]) == expected
 
 
 SCRIPT = """

@@ -1,8 +1,8 @@
 """Programs on a machine, run by both engines and compared in everything that can be seen.
 
-A case is a text file: `machine:`, `set:` and `runs:` lines, then per core a line `---` and
-assembly; all declare the same memory. So a failing case can be read, changed by hand, and kept in
-the folder `kept`.
+A case is a text file: `machine:`, `set:`, `change:` and `runs:` lines, then per core a line `---`
+and assembly; all declare the same memory. So a failing case can be read, changed by hand, and kept
+in the folder `kept`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from isa.assembler import assemble
 from isa.errors import SimulationFault
 from sim.engine import ACCOUNT_COLUMNS, LOG_FIELDS, Cpu
+from sim.governor import Change, schedule
 from sim.machine import load_machine
 from sim.reference import ReferenceCpu
 
@@ -35,11 +36,16 @@ class Case:
     overrides: tuple[str, ...]
     texts: tuple[str, ...]
     runs: int = 1
+    changes: tuple[Change, ...] = ()
 
     def __str__(self) -> str:
         """The text of the case's file."""
         sets = "".join(f"set: {override}\n" for override in self.overrides)
-        head = f"machine: {self.machine}\n{sets}runs: {self.runs}\n"
+        changes = "".join(
+            f"change: {each.time_fs} {'all' if each.core is None else each.core} {each.megahertz}\n"
+            for each in self.changes
+        )
+        head = f"machine: {self.machine}\n{sets}{changes}runs: {self.runs}\n"
         return LINE.join([head, *self.texts])
 
     @classmethod
@@ -47,9 +53,14 @@ class Case:
         """The case in a file's text."""
         head, *texts = text.split(LINE)
         fields = [line.split(": ", 1) for line in head.splitlines() if ": " in line]
-        values = {key: value for key, value in fields if key != "set"}
+        values = dict(fields)
         overrides = tuple(value for key, value in fields if key == "set")
-        return cls(values["machine"], overrides, tuple(texts), int(values["runs"]))
+        rows = [value.split() for key, value in fields if key == "change"]
+        changes = tuple(
+            Change(int(time), None if core == "all" else int(core), int(megahertz))
+            for time, core, megahertz in rows
+        )
+        return cls(values["machine"], overrides, tuple(texts), int(values["runs"]), changes)
 
     def load(self) -> Any:
         """The machine; raises `UserError` for overrides that do not fit together."""
@@ -63,7 +74,8 @@ class Outcome:
     """Everything a run shows."""
 
     fault: str
-    cycles: int
+    cycles: list[int]
+    now_fs: int
     logs: list[list[tuple[int, ...]]]
     account: dict[str, list[int]]
     counters: dict[str, dict[str, int]]
@@ -76,6 +88,7 @@ def execute(engine: type[Any], case: Case) -> Outcome:
     assembled = [assemble(text) for text in case.texts]
     programs, memory = [each.program for each in assembled], assembled[0].memory
     cpu = engine(case.load(), programs, memory, regions=REGIONS, log=LOG)
+    cpu.environment.process(schedule(case.changes)(cpu))
     assembled[0].write_tensors(cpu.mem)
     cpu.control[:] = np.arange(len(cpu.control)) % 24
     fault = ""
@@ -90,7 +103,8 @@ def execute(engine: type[Any], case: Case) -> Outcome:
     rows = [tuple(map(int, row)) for row in cpu.log()]
     return Outcome(
         fault=fault,
-        cycles=cpu.cycles,
+        cycles=[cpu.cycles, *cpu.core_cycles],
+        now_fs=cpu.now_fs,
         logs=[[row for row in rows if row[0] == core] for core in range(len(programs))],
         account={name: table[:, i].tolist() for i, name in enumerate(names)},
         counters={
@@ -143,6 +157,8 @@ def differences(case: Case) -> Iterator[str]:
             yield f"log length of core {core}: reference {len(a)}, compiled {len(b)}"
     if mine.cycles != theirs.cycles:
         yield f"cycles: reference {mine.cycles}, compiled {theirs.cycles}"
+    if mine.now_fs != theirs.now_fs:
+        yield f"time: reference {mine.now_fs} fs, compiled {theirs.now_fs} fs"
     for group, counts in theirs.counters.items():
         for name, count in counts.items():
             if mine.counters[group][name] != count:

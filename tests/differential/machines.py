@@ -1,4 +1,4 @@
-"""Random machines: overrides on three bases, from the roomy to the absurdly small."""
+"""Random machines: overrides on four bases, from the roomy to the absurdly small."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ TILES = {
 }
 
 # Each key with its values; None as a value leaves the base's.
+CLOCKS = (1000, 999, 2300, 700, 3000)  # MHz
 CHOICES: dict[str, tuple[object, ...]] = {
-    "clock": ("1GHz", "999MHz", "2.3GHz", "700MHz", "3GHz"),
+    "clock": tuple(f"{megahertz}MHz" for megahertz in CLOCKS),
     "core.kind": ("in-order", "out-of-order"),
     "core.width": (1, 2, 3, 4, 8),
     "core.retire_width": (1, 2, 3, 5, 8),

@@ -1,13 +1,20 @@
-"""Random cases: a machine, and programs for its tiles; one case in five has several cores."""
+"""Random cases: a machine, programs for its tiles, and changes of its cores' clocks.
+
+One case in five has several cores, half of them with clocks of their own; of all cases one in four
+has changes of clock.
+"""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from hypothesis import reject
 from hypothesis import strategies as st
 
 from isa.errors import UserError
+from sim.governor import Change
 from tests.differential.case import Case
-from tests.differential.machines import TILES, machines
+from tests.differential.machines import CLOCKS, TILES, machines
 from tests.differential.programs import programs, teams
 
 
@@ -18,9 +25,27 @@ def cases(draw: st.DrawFn) -> Case:
     alone = draw(st.sampled_from((True, True, True, True, False)))
     tiles = TILES[base]
     texts = (draw(programs(*tiles)),) if alone else draw(teams(*tiles))
+    if not alone and draw(st.booleans()):
+        clocks = ", ".join(f'"{draw(st.sampled_from(CLOCKS))}MHz"' for _ in texts)
+        overrides = (*overrides, f"core_clocks=[{clocks}]")
     case = Case(base, overrides, texts, draw(st.sampled_from((1, 1, 2))))
     try:
         case.load()
     except UserError:  # overrides that do not fit together
         reject()
-    return case
+    if not draw(st.sampled_from((False, False, False, True))):
+        return case
+    return replace(case, changes=draw(changes(len(texts))))
+
+
+@st.composite
+def changes(draw: st.DrawFn, cores: int) -> tuple[Change, ...]:
+    """A few changes of clock, some at one time, most while random programs run."""
+    times = st.one_of(st.integers(0, 300), st.integers(0, 5000)).map(lambda ns: 10**6 * ns)
+    one = st.builds(
+        Change,
+        st.builds(int.__add__, times, st.sampled_from((0, 0, 1, 333_333, 999_999))),
+        st.one_of(st.none(), st.integers(0, cores - 1)),
+        st.sampled_from((*CLOCKS, 1, 100_000)),
+    )
+    return tuple(draw(st.lists(one, min_size=1, max_size=6)))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from sim.governor import Change
 from tests.differential.case import FOLDER, Case, differences
 from tests.differential.strategy import cases
 
@@ -32,5 +33,6 @@ def test_engines_agree_on_a_kept_case(path: Path) -> None:
 
 def test_a_case_survives_its_file() -> None:
     texts = ("main:\n halt\n", "main:\n signal 1\n halt\n")
-    case = Case("teach", ("core.width=3", "l2=none"), texts, runs=2)
+    changes = (Change(7, None, 999), Change(5, 1, 2000))
+    case = Case("teach", ("core.width=3", "l2=none"), texts, 2, changes)
     assert Case.parse(str(case)) == case

@@ -79,7 +79,7 @@ def test_python_examples_print_what_the_page_says(page: str, tmp_path: Path) -> 
 def test_the_examples_of_the_machine_files_page_run(tmp_path: Path) -> None:
     page = "docs/machines.md"
     found = blocks(page)
-    (own,) = [block for block in found if block.language == "toml"]
+    own, *_ = [block for block in found if block.language == "toml"]
     lines = [line for block in found for line in block.text.splitlines()]
     examples = [line for line in lines if line.startswith("tickformer ")]
     assert len(examples) == 3

@@ -13,6 +13,7 @@ import pytest
 from isa.table import ROWS
 from sim import simulate
 from sim.account import CAUSES
+from sim.governor import load_schedule
 from sim.machine import load_machine
 from tests.docs.examples import PAGES, ROOT, blocks
 
@@ -164,11 +165,18 @@ def test_the_first_load_of_the_first_kernel_is_worked_out_from_the_machine_file(
 
 def test_the_machine_files_shown_load(tmp_path: Path) -> None:
     shown = [block.text for block in blocks("docs/machines.md") if block.language == "toml"]
-    assert len(shown) == 2
+    assert len(shown) == 3
     for text in shown:
         file = tmp_path / "mine.toml"
         file.write_text(text, encoding="utf-8")
         load_machine(file)
+
+
+def test_the_governor_file_shown_loads(tmp_path: Path) -> None:
+    (shown,) = [block.text for block in blocks("docs/machines.md") if block.language == "csv"]
+    file = tmp_path / "schedule.csv"
+    file.write_text(shown, encoding="utf-8")
+    assert len(load_schedule(file, cores=1)) == 2
 
 
 # --- the picture ----------------------------------------------------------------------------------

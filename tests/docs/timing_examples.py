@@ -5,6 +5,7 @@ shows), a block ``asm``, and tables, behind which the next example, rule or head
 block
 
 ``# set KEY=VALUE ...``   overrides the base machine, tests/contract/plain.toml;
+``# change TIME,CORE,CLOCK``  changes clocks, as a line of a governor's file;
 ``# core N``              begins the program of core N; what stands above the first belongs to all;
 ``before:``               where there is such a label, a run from there comes first, and all numbers
                           are those of the run from ``main``, whose first cycle is 0.
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
+from sim.governor import Change, parse_change, schedule
 from tests.contract import harness
 
 PAGE = "docs/timing.md"
@@ -53,6 +55,12 @@ class Example:
         """What differs from the base machine."""
         lines = re.findall(r"^# set (.*)$", self.text, re.MULTILINE)
         return [word for line in lines for word in line.split()]
+
+    @property
+    def changes(self) -> list[Change]:
+        """When which clocks change."""
+        lines = re.findall(r"^# change (.*)$", self.text, re.MULTILINE)
+        return [parse_change(line.split(","), len(self.programs)) for line in lines]
 
     @property
     def programs(self) -> list[str]:
@@ -107,6 +115,8 @@ def measure(example: Example, engine: type[Any]) -> dict[str, Table]:
     """What an engine does in an example, in tables as those of the page."""
     with patch.object(harness, "Cpu", engine):
         simulation = harness.Simulation(example.programs, harness.plain(*example.overrides))
+        governor = schedule(example.changes)
+        simulation.cpu.environment.process(governor(simulation.cpu))
         entries = [name for name in ("before", "main") if name in simulation.programs[0].labels]
         runs = {entry: simulation.run(entry) for entry in entries}
     last = runs["main"]

@@ -61,6 +61,11 @@ def test_none_removes_a_table():
         ("core.predictor_entries=1000", "core.predictor_entries: must be a power of two"),
         ("clock=3", "clock: 3 has no unit"),
         ("clock=3ghz", "did you mean GHz?"),
+        (
+            'core_clocks=["3GHz", "2GHz"]',
+            "core_clocks: 2 clocks for cores = 1; give every core one",
+        ),
+        ('core_clocks=["3"]', "core_clocks: '3' has no unit"),
         ("l1.size=48KB", "use B, KiB, MiB, GiB"),
         ("l1.line=48", "l1.line: must be 16, 32 or 64 bytes, not 48"),
         ("l2.line=32", "all cache levels need one line size"),
@@ -81,6 +86,19 @@ def test_none_removes_a_table():
 )
 def test_a_wrong_override_says_where_what_and_what_is_allowed(override, expected):
     assert expected in message(override)
+
+
+def test_cores_have_the_machine_s_clock_or_their_own(tmp_path):
+    assert load_machine("teach", ["cores=2"]).clock_of(1) == 1000
+    file = tmp_path / "two.toml"
+    file.write_text('base = "teach"\ncores = 2\ncore_clocks = ["3GHz", "850MHz"]\n', "utf-8")
+    two = load_machine(file)
+    assert [two.clock_of(0), two.clock_of(1), two.clock] == [3000, 850, 1000]
+    assert two.resolved()["core_clocks"] == ["3GHz", "0.85GHz"]
+    assert figures(two).load_to_use_ns["l1"] == pytest.approx(2 / 3)
+    assert "core_clocks give every core" in message("clock=2GHz", machine=file)
+    with pytest.raises(UserError, match="no clock for core 2"):
+        two.clock_of(2)
 
 
 def test_an_impossible_geometry_names_the_nearest_possible_ones():

@@ -1,0 +1,130 @@
+"""Governors: SimPy processes that change the clocks of cores while a program runs.
+
+A governor is a function that takes a CPU and gives the generator of a SimPy process. It waits with
+``yield cpu.environment.timeout(fs)``, in whole femtoseconds, and acts with ``cpu.set_clock(core,
+megahertz)``, rule T5 of docs/timing.md. It ends when it returns, or with the run. `schedule` is an
+example: it makes the changes of a list. Both engines have the face that it needs, `Clocked`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import simpy
+
+from isa.errors import UserError
+from isa.program import Program
+from sim.machine.units import parse_clock, parse_time
+
+FS_PER_NS = 10**6
+COLUMNS = ["time", "core", "clock"]
+ALL = "all"
+
+
+class Clocked(Protocol):
+    """What a governor sees of a CPU; of both engines it may read the counters too."""
+
+    environment: simpy.Environment
+    programs: list[Program]
+
+    def set_clock(self, core: int, megahertz: int) -> None:
+        """Change a core's clock from its first cycle at or after now."""
+
+
+Governor = Callable[[Any], Generator[simpy.Event, Any, None]]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A new clock for one core, or for all with ``core`` None, from a time on."""
+
+    time_fs: int
+    core: int | None
+    megahertz: int
+
+
+def schedule(changes: Iterable[Change]) -> Governor:
+    """A governor that makes changes at their times; of two at one time the later given holds."""
+    in_order = sorted(changes, key=lambda change: change.time_fs)
+
+    def govern(cpu: Clocked) -> Generator[simpy.Event, Any, None]:
+        for change in in_order:
+            yield cpu.environment.timeout(max(change.time_fs - cpu.environment.now, 0))
+            cores = range(len(cpu.programs)) if change.core is None else [change.core]
+            for core in cores:
+                cpu.set_clock(core, change.megahertz)
+
+    return govern
+
+
+def load_schedule(path: str | os.PathLike[str], cores: int) -> list[Change]:
+    """The changes in a CSV file with the columns time, core (a number or "all") and clock.
+
+    Args:
+        path: of the file; empty lines and those that begin with ``#`` are left out.
+        cores: how many run.
+
+    Raises:
+        UserError: there is no such file, or a line says what cannot be.
+    """
+    try:
+        text = Path(path).expanduser().read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"governor file {path} is no UTF-8 text; write it as CSV") from error
+    except OSError as error:
+        raise UserError(f"governor file {path} cannot be read: {error.strerror}") from error
+    rows = _rows(text)
+    number, header = next(rows, (1, []))
+    if header != COLUMNS:
+        raise UserError(f"governor file {path}, line {number}: begin with {','.join(COLUMNS)}")
+    changes = []
+    for number, row in rows:
+        try:
+            changes.append(parse_change(row, cores))
+        except ValueError as error:
+            raise UserError(f"governor file {path}, line {number}: {error}") from None
+    return changes
+
+
+def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and cells."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield number, [cell.strip() for cell in line.split(",")]
+
+
+def parse_change(row: list[str], cores: int) -> Change:
+    """The change in a row's cells; `ValueError` for what cannot be."""
+    if len(row) != len(COLUMNS):
+        raise ValueError(f"{len(row)} columns; write time,core,clock, as in 5us,all,2GHz")
+    time, core, clock = row
+    if time.startswith("-"):
+        raise ValueError(f"time {time}: the run begins at 0; a change cannot come before")
+    if core != ALL and not (core.isdecimal() and int(core) < cores):
+        known = "0" if cores == 1 else f"0 to {cores - 1}"
+        raise ValueError(f"core {core}: there is none; use {known}, or {ALL}")
+    return Change(
+        time_fs=round(parse_time(time) * FS_PER_NS),
+        core=None if core == ALL else int(core),
+        megahertz=parse_clock(clock),
+    )
+
+
+def governor_of(given: str | os.PathLike[str] | Governor | None, cores: int) -> Governor | None:
+    """The governor that is meant; of a schedule file one that follows it."""
+    if isinstance(given, str | os.PathLike):
+        return schedule(load_schedule(given, cores))
+    return given
+
+
+def name_of(given: str | os.PathLike[str] | Governor | None) -> str:
+    """What a result calls it."""
+    if given is None:
+        return "fixed"
+    if isinstance(given, str | os.PathLike):
+        return os.fspath(given)
+    return getattr(given, "__name__", type(given).__name__)

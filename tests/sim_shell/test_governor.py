@@ -1,0 +1,160 @@
+"""Governors from files and from Python: what they change, what the result says, bad files."""
+
+import json
+
+import pytest
+
+from isa.assembler import assemble, assemble_file
+from isa.errors import UserError
+from isa.memory import MemoryMap
+from sim import simulate
+from sim.cli.tables import summary
+from sim.engine import Cpu
+from sim.governor import Change, governor_of, load_schedule
+from sim.ledger import Ledger
+from sim.machine import load_machine
+from sim.reference import ReferenceCpu
+from sim.result import Region
+
+TOY = {"workload": "toy-llama", "machine": "teach", "ids": [1, 2, 3], "tokens": 2, "values": False}
+NS = 10**6
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A file of that text, under its header if ``rows`` are given."""
+
+    def write(rows, header="time,core,clock"):
+        file = tmp_path / "schedule.csv"
+        file.write_text("\n".join([header, *rows]), encoding="utf-8")
+        return file
+
+    return write
+
+
+def test_a_schedule_is_read_with_its_units(written):
+    file = written(["# a comment", "", " 2us , all, 2GHz", "1,1,800MHz", "0.5ns, 0, 1.5GHz"])
+    assert load_schedule(file, cores=2) == [
+        Change(2000 * NS, None, 2000),
+        Change(NS, 1, 800),
+        Change(NS // 2, 0, 1500),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("-1ns,all,2GHz", "line 2: time -1ns: the run begins at 0"),
+        ("soon,all,2GHz", "line 2: 'soon' is no quantity"),
+        ("1ns,2,2GHz", "line 2: core 2: there is none; use 0 to 1, or all"),
+        ("1ns,first,2GHz", "line 2: core first: there is none"),
+        ("1ns,all,2", "line 2: '2' has no unit"),
+        ("1ns,all,0GHz", "line 2: '0GHz': a clock must be faster"),
+        ("1ns,all", "line 2: 2 columns; write time,core,clock"),
+    ],
+)
+def test_a_bad_row_is_named(written, row, message):
+    with pytest.raises(UserError, match=message):
+        load_schedule(written([row]), cores=2)
+
+
+def test_files_that_are_no_schedule(written, tmp_path):
+    with pytest.raises(UserError, match="line 1: begin with time,core,clock"):
+        load_schedule(written([], header="1ns,all,2GHz"), cores=1)
+    with pytest.raises(UserError, match="line 1: begin with time,core,clock"):
+        load_schedule(written([], header=""), cores=1)
+    with pytest.raises(UserError, match="cannot be read: No such file"):
+        load_schedule(tmp_path / "none.csv", cores=1)
+    (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="no UTF-8 text"):
+        load_schedule(tmp_path / "bytes.csv", cores=1)
+
+
+def test_a_clock_set_at_the_beginning_is_that_of_the_whole_run(written):
+    changed = simulate(**TOY, governor=written(["0,all,2GHz"]))
+    fixed = simulate(**TOY, clock="2GHz")
+    assert changed.account == fixed.account
+    assert fixed.governor == "fixed"
+    assert changed.governor.endswith("schedule.csv")
+
+
+def test_the_order_of_a_file_is_free_and_its_later_line_holds(written):
+    rows = ["60us,all,500MHz", "20us,all,4GHz", "20us,0,2GHz"]
+    account = simulate(**TOY, governor=written(rows)).account
+    assert simulate(**TOY, governor=written([rows[1], rows[2], rows[0]])).account == account
+    assert simulate(**TOY, governor=written([rows[2], rows[0]])).account == account
+
+
+def test_a_function_governs_both_engines_alike(matmul_source):
+    def toggle(cpu):
+        for megahertz in (500, 3000, 700) * 20:
+            yield cpu.environment.timeout(11 * NS)
+            assert cpu.now_fs >= cpu.environment.now
+            cpu.set_clock(0, megahertz)
+
+    seen = []
+    for engine in (Cpu, ReferenceCpu):
+        kernel = assemble_file(matmul_source)
+        cpu = engine(load_machine("teach"), [kernel.program], kernel.memory, regions=3)
+        kernel.write_tensors(cpu.mem)
+        cpu.environment.process(governor_of(toggle, cores=1)(cpu))
+        cpu.start()
+        cpu.run()
+        seen.append((cpu.cycles, cpu.now_fs, cpu.account().tolist()))
+    assert seen[0] == seen[1]
+
+
+def test_a_governor_s_mistake_ends_the_run():
+    def wrong(cpu):
+        yield cpu.environment.timeout(NS)
+        cpu.set_clock(1, 1000)
+
+    with pytest.raises(UserError, match="there is no core 1"):
+        simulate(**TOY, governor=wrong)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "reference"])
+def test_run_asm_takes_a_schedule(tickformer, matmul_source, written, engine):
+    file = written(["100ns,all,500MHz"])
+    outcome = tickformer(
+        "run-asm", matmul_source, "--governor", file, "--engine", engine, "--json", "-"
+    )
+    report = json.loads(outcome.out)
+    assert report["governor"] == str(file)
+    assert report["seconds"] == pytest.approx((100 + (report["cycles"] - 100) * 2) * 1e-9)
+    assert "core_cycles" not in report
+
+
+def test_run_says_who_governs(tickformer, written):
+    file = written(["20us,all,2GHz"])
+    options = ["--machine", "teach", "--ids", "1,2", "--tokens", "1", "--values", "off"]
+    outcome = tickformer("run", "toy-llama", *options, "--governor", file)
+    assert f"toy-llama on teach at 1GHz, governor {file}, bf16" in outcome.out
+    outcome = tickformer("run", "toy-llama", *options, "--governor", "none.csv")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "governor file none.csv cannot be read" in outcome.err
+
+
+SPIN = "main: li x1, {}\nloop: addi x1, x1, -1\nbne x1, x0, loop\nhalt"
+
+
+@pytest.mark.parametrize("turns", [(5, 55), (55, 5)])
+@pytest.mark.parametrize(
+    ("clocks", "differ"), [('"1GHz", "1GHz"', False), ('"1GHz", "2GHz"', True)]
+)
+def test_cycles_are_core_0_s_and_those_of_all_are_told_where_clocks_differ(clocks, differ, turns):
+    programs = [assemble(SPIN.format(count)).program for count in turns]
+    machine = load_machine("teach", ["cores=2", f"core_clocks=[{clocks}]"])
+    cpu = Cpu(machine, programs, MemoryMap())
+    ledger = Ledger(cpu, [Region("other", "other")])
+    for _ in range(2):
+        cpu.start()
+        cpu.run()
+        ledger.close_step("program", 0, 0)
+    account = ledger.account()
+    assert account.seconds == pytest.approx(cpu.now_fs / 1e15)
+    assert account.cycles == -(-cpu.now_fs // 10**6)  # the first ns at or after the end
+    assert account.core_cycles == cpu.core_cycles
+    assert sum(account.causes.values()) == sum(cpu.core_cycles) / 2
+    assert account.to_dict().get("core_cycles") == (cpu.core_cycles if differ else None)
+    assert ("cycles by core: " in summary(account)) == differ
