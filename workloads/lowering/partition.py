@@ -2,7 +2,7 @@
 
 | operator | prompt | step (one row per sequence) |
 | --- | --- | --- |
-| linear | `columns`: whole storage blocks of the result; `rows`: row blocks | columns |
+| linear | columns: whole storage blocks of the result; row blocks; or both | columns |
 | SiLU product | as the linear operators it follows, on the same cores | the same |
 | embedding, norms, GELU, addition | row blocks | row blocks, of which there may be one |
 | rope, kv_append | row blocks | heads |
@@ -36,6 +36,7 @@ PARTITIONS = {
 # Estimates are in tile operations: a matrix product of two tiles, or a few instructions on one.
 # A weight tile costs as many as it takes to load from DRAM meanwhile.
 WEIGHT_TILE = 4
+SOURCE_TILE = 2  # a tile of activations, from another core
 PROMPT_BLOCKS = 16  # row blocks of a prompt, which is not known yet
 KEY_BLOCKS = 16  # blocks of keys that attention meets
 TILE_OPERATIONS = {
@@ -96,7 +97,8 @@ class Partition:
         """Into how many shares the row blocks of a space are divided, in every way needed."""
         if self.cores == 1 or (space == "step" and self.batch_blocks == 1):
             return ()
-        return (self.cores,)
+        chosen = {self._row_parts(op) for op in self.operators if op.kind == "linear"}
+        return tuple(sorted({*chosen, self.cores} - {1})) if space == "prompt" else (self.cores,)
 
     def block_columns(self, op: Operator) -> int:
         """Columns in a storage block of an operator's result; logits are f32."""
@@ -134,12 +136,16 @@ class Partition:
         if op.kind == "attention":
             for core in range(parts):
                 yield replace(whole, part=core, cost=whole.cost / parts, dealt=True, core=core)
-        elif op.kind in ("linear", "silu_mul") and not (prompt and self.policy == "rows"):
-            columns = self.linear_columns(op)
+        elif op.kind in ("linear", "silu_mul"):
             bundle = self._bundle(op)
-            for part, span in enumerate(columns):
-                cost = whole.cost * (span[1] - span[0]) / columns[-1][1]
-                yield replace(whole, part=part, cost=cost, columns=span, bundle=bundle)
+            row_parts = self._row_parts(op) if prompt else 1
+            blocks = self.linear_columns(op)[-1][1]
+            for part, (row, columns) in enumerate(self._grid(op, row_parts)):
+                cost = whole.cost * (columns[1] - columns[0]) / blocks / row_parts
+                share = (row, row_parts) if row_parts > 1 else None
+                yield replace(
+                    whole, part=part, cost=cost, share=share, columns=columns, bundle=bundle
+                )
         elif op.kind in BY_HEADS and not prompt:
             value = self.values[op.inputs[0]]
             blocks = value.width // value.heads // self.tiling.k_cols
@@ -153,6 +159,32 @@ class Partition:
                 yield replace(whole, part=core, cost=whole.cost / parts, share=share, core=core)
         else:
             yield replace(whole, core=0)
+
+    def _grid(self, op: Operator, row_parts: int) -> Iterator[tuple[int, Span]]:
+        """Rows and columns of the pieces of a linear operator whose rows are cut so often."""
+        cuts = self.linear_columns(op)
+        groups = cut(len(cuts), self.cores // row_parts)
+        for row in range(row_parts):
+            for first, end in groups:
+                yield row, (cuts[first][0], cuts[end - 1][1])
+
+    def _row_parts(self, op: Operator) -> int:
+        """Into how many parts the rows of a linear operator in a prompt are cut."""
+        if op.kind == "silu_mul":  # as the operators it follows
+            op = next(linear for linear in self.operators if linear.result == op.inputs[0])
+        if self.policy == "columns":
+            return 1
+        if self.policy == "rows":
+            return self.cores
+        divisors = (parts for parts in range(1, self.cores + 1) if self.cores % parts == 0)
+        return min(divisors, key=lambda parts: self._longest(op, parts))
+
+    def _longest(self, op: Operator, row_parts: int) -> float:
+        """Estimate of the longest piece of a linear operator, in tile operations per step of k."""
+        rows = PROMPT_BLOCKS / row_parts
+        columns = max(end - first for _, (first, end) in self._grid(op, row_parts))
+        tiles = columns * self.block_columns(op) // self.tiling.n_cols
+        return max(rows, 1) * (tiles + SOURCE_TILE) + tiles * WEIGHT_TILE
 
     def _bundle(self, op: Operator) -> str | None:
         """The SiLU product an operator is or feeds: equal columns of them share a core."""
