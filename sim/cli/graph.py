@@ -1,4 +1,5 @@
-"""``tickformer graph``: the operators of a model, or the dataflow of a stretch of assembler."""
+"""``tickformer graph``: the operators of a model, their pieces on several cores, or the dataflow of
+a stretch of assembler."""
 
 from __future__ import annotations
 
@@ -16,19 +17,31 @@ if TYPE_CHECKING:
     from workloads.config import ModelConfig
 
 FORMATS = ("text", "dot", "graphml")
+PLAN_FORMATS = (*FORMATS, "svg")
 
 
 def graph(
     source: Annotated[
         str, typer.Argument(metavar="WORKLOAD|FILE.s", help="A workload, or assembler text.")
     ],
-    form: Annotated[str, typer.Option("--format", help="text, dot or graphml.")] = "text",
+    form: Annotated[
+        str, typer.Option("--format", help="text, dot, graphml; with --cores svg.")
+    ] = "text",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write here instead of stdout.")
     ] = None,
     layers: Annotated[
         int, typer.Option("--layers", min=0, help="Of a model, only so many layers; 0: all.")
     ] = 0,
+    cores: Annotated[
+        int, typer.Option("--cores", min=0, help="Of a model, the pieces so many cores get.")
+    ] = 0,
+    partition: Annotated[
+        str, typer.Option("--partition", help="How cores share the work, as in run.")
+    ] = "auto",
+    step: Annotated[
+        str, typer.Option("--step", help="With --cores: prefill or decode.")
+    ] = "prefill",
     start: Annotated[
         str, typer.Option("--from", help="Of assembler text: label or pc where it begins.")
     ] = "",
@@ -36,52 +49,57 @@ def graph(
         str, typer.Option("--to", help="Label or pc where it ends; default: the next branch.")
     ] = "",
     machine: Annotated[
-        str, typer.Option("--machine", help="Machine whose latencies make the critical path.")
+        str, typer.Option("--machine", help="Machine of the critical path, or of the cores.")
     ] = "teach",
 ) -> None:
     """Show a dataflow graph: of a model's tensor operators, or of instructions.
 
-    Instructions come with the critical path, for full tiles that are in L1.
+    Instructions come with the critical path, for full tiles that are in L1. With --cores a model's
+    operators are cut into pieces: who does what, in which order, and who waits for whom.
 
     \b
     Examples:
       tickformer graph toy-llama --layers 1
       tickformer graph gpt2 --layers 1 --format dot | dot -Tsvg > gpt2.svg
+      tickformer graph toy-llama --layers 1 --cores 4 --format svg -o pieces.svg
       tickformer graph kernel.s --from loop --machine sapphire-rapids
     """
     from sim.cli.output import STDOUT, check_writable, write_text
 
-    if form not in FORMATS:
-        raise UserError(f"--format {form}: use {', '.join(FORMATS)}")
+    formats = PLAN_FORMATS if cores else FORMATS
+    if form not in formats:
+        raise UserError(f"--format {form}: use {', '.join(formats)}")
     if output is not None:
         check_writable(output)
     if source.endswith((".s", ".asm")):
         text = _of_assembler(Path(source), start, stop, machine, form)
+    elif cores:
+        from sim.cli.plan import plan_text
+
+        text = plan_text(_config(source, layers), machine, cores, partition, step, form)
     else:
-        text = _of_model(source, layers, form)
+        text = _of_model(_config(source, layers), form)
     write_text(output or STDOUT, text)
 
 
 # --- models ------------------------------------------------------------------------------------
 
 
-def _config(source: str) -> ModelConfig:
-    """The shape of a workload; a catalogue model's weights are not needed for it."""
+def _config(source: str, layers: int) -> ModelConfig:
+    """The shape of a workload, of its first layers or (0) of all; weights are not needed for it."""
+    import dataclasses
+
     from workloads.catalogue import entries
     from workloads.open import open_workload
 
     known = entries()
-    return known[source].config if source in known else open_workload(source).config
+    config = known[source].config if source in known else open_workload(source).config
+    return dataclasses.replace(config, layers=min(layers, config.layers)) if layers else config
 
 
-def _of_model(source: str, layers: int, form: str) -> str:
-    import dataclasses
-
+def _of_model(config: ModelConfig, form: str) -> str:
     from workloads.graph import build_graph
 
-    config = _config(source)
-    if layers:
-        config = dataclasses.replace(config, layers=min(layers, config.layers))
     operators = build_graph(config)
     if form == "text":
         lines = [f"{config.name}: {len(operators)} operators, {config.parameters():,} weights"]

@@ -1,6 +1,7 @@
 """Commands that simulate nothing: listings, assembling, graphs, help, exit codes."""
 
 import json
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -125,6 +126,23 @@ def test_disasm_refuses_what_is_no_program(tickformer, tmp_path):
     outcome = tickformer("disasm", file)
     assert outcome.code == 1
     assert "no whole number of 64-bit words" in outcome.err
+
+
+def test_the_pieces_of_a_model_on_cores(tickformer, tmp_path):
+    options = ("graph", "toy-llama", "--layers", "1", "--cores", "3")
+    text = tickformer(*options, "--step", "decode").out
+    assert "toy-llama, decode on 3 cores of teach, partition auto" in text
+    assert re.search(r"2 .* layer0.down_proj +blocks .* core 0 >= \d", text)
+    for form, nodes in (("graphml", "node"), ("svg", "rect")):
+        file = tmp_path / f"pieces.{form}"
+        assert tickformer(*options, "--format", form, "-o", file).code == 0
+        found = [item for item in ElementTree.parse(file).iter() if item.tag.endswith(nodes)]
+        assert len(found) > 3 * 8
+    assert 'label="core 2"' in tickformer(*options, "--format", "dot").out
+    wrong = tickformer(*options, "--step", "encode")
+    assert wrong.code == 1
+    assert "use prefill or decode" in wrong.err
+    assert "use auto, columns" in tickformer(*options, "--partition", "x").err
 
 
 def test_the_graph_of_a_model_in_three_formats(tickformer, tmp_path):
