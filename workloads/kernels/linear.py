@@ -34,6 +34,7 @@ class Linear(Kernel):
         shape = self.shape
         parts = [shape.space.name, "linear", f"{shape.n}x{shape.k}"]
         parts += [f"of_{shape.all_columns}"] if shape.all_columns else []
+        parts += [f"from_{shape.all_depth}"] if shape.all_depth else []
         parts += ["bias"] if shape.bias else []
         parts += [shape.activation.replace(".", "_")] if shape.activation else []
         parts += ["residual"] if shape.residual else []

@@ -17,7 +17,8 @@ class LinearShape:
 
     The bias starts the accumulators; activation and residual follow when the sum is complete.
     `f32_result` stores f32 whatever the storage type (logits). Where `n` are only a part of the
-    columns of the result, from a whole storage block on, `all_columns` says how many it has.
+    columns of the result, from a whole storage block on, `all_columns` says how many it has; so
+    does `all_depth` for the source, where `k` are only a part of its columns.
     """
 
     space: RowSpace
@@ -28,6 +29,7 @@ class LinearShape:
     residual: bool = False
     f32_result: bool = False
     all_columns: int | None = None
+    all_depth: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ class Panels:
     def source_row_block(self) -> int:
         """Bytes of one row block of the source."""
         space = self.shape.space
-        return self.t.activation_row_bytes(self.shape.k, space.block_rows, self.t.element_bytes)
+        columns = self.shape.all_depth or self.shape.k
+        return self.t.activation_row_bytes(columns, space.block_rows, self.t.element_bytes)
 
     @property
     def result_row_block(self) -> int:

@@ -25,6 +25,7 @@ from workloads.lowering.placement import (
     place_activations,
     place_caches,
     place_constants,
+    place_partial_results,
     place_scratch,
     place_weights,
 )
@@ -97,6 +98,8 @@ def lower(
     place_caches(placement, config, cache, tiling, batch)
     place_activations(placement, operators, stored, control, tiling)
     place_scratch(placement, shapes, control, config.vocab, tiling, attention, target.cores)
+    if partition == "k" and target.cores > 1:
+        place_partial_results(placement, operators, stored, control, tiling, target.cores)
     placement.memory.control_bytes = control.control_bytes
     _check_addresses(placement.memory, batch)
     plan = make_plan(cut, placement)

@@ -22,6 +22,7 @@ from workloads.kernels.argmax import Argmax
 from workloads.kernels.attention_naive import NaiveAttention
 from workloads.kernels.attention_online import OnlineAttention
 from workloads.kernels.attention_units import AttentionShape
+from workloads.kernels.combine import Combine
 from workloads.kernels.elementwise import Elementwise, Operation
 from workloads.kernels.embed import Embed
 from workloads.kernels.kit import Address, Kernel, Kit, SharedRows
@@ -140,21 +141,26 @@ class Emitter:
 
     def _piece(self, op: Operator, piece: Piece) -> None:
         """Emit the calls of a piece; a share without rows is left out when the program runs."""
-        emit = getattr(self, f"_{op.kind}", None)
-        if emit is None:
-            raise InternalError(f"no kernel for operator {op.name} of kind {op.kind!r}")
         b, space = self.kit.b, self._space(piece)
         if space.first is None:
-            self._calls(emit, op, space, piece)
+            self._calls(op, space, piece)
             return
         done = b.new_label("no_rows")
         with b.scratch("blocks") as (blocks,):
             b.ld(blocks, space.blocks, ZERO)
             b.beq(blocks, ZERO, done)
-        self._calls(emit, op, space, piece)
+        self._calls(op, space, piece)
         b.place(done)
 
-    def _calls(self, emit: Emit, op: Operator, space: RowSpace, piece: Piece) -> None:
+    def _calls(self, op: Operator, space: RowSpace, piece: Piece) -> None:
+        if piece.depth or piece.combine:
+            emit_part = self._partial_linear if piece.depth else self._combine
+            kernel, addresses = emit_part(op, space, piece)
+            self.kit.call(kernel, **addresses)
+            return
+        emit: Emit | None = getattr(self, f"_{op.kind}", None)
+        if emit is None:
+            raise InternalError(f"no kernel for operator {op.name} of kind {op.kind!r}")
         for columns in self._cuts(op, piece):
             kernel, addresses = emit(op, space, columns)
             self.kit.call(kernel, **addresses)
@@ -264,6 +270,46 @@ class Emitter:
         if op.residual is not None:
             addresses["residual"] = self._at(op.residual, space, columns)
         return Linear(shape), addresses
+
+    def _partial_linear(self, op: Operator, space: RowSpace, piece: Piece) -> Call:
+        matrix = self.placement.weights[f"weight.{op.weights['weight']}"]
+        assert isinstance(matrix, Matrix)
+        assert piece.depth
+        first, end = piece.depth
+        k, t = matrix.source.width, self.tiling
+        depth = min(end * t.k_cols, k) - first * t.k_cols
+        shape = LinearShape(
+            space, n=matrix.result.width, k=depth, f32_result=self.kit.bf16, all_depth=k
+        )
+        return Linear(shape), {
+            "source": self._at(op.inputs[0], space, piece.depth),
+            "weight": self._tensor(matrix.name) + matrix.step_offset(first, t),
+            "result": self._tensor(f"partial_result{piece.part}"),
+        }
+
+    def _combine(self, op: Operator, space: RowSpace, piece: Piece) -> Call:
+        n, all_columns = self._width(op, piece.columns)
+        first, per_block = piece.columns[0] if piece.columns else 0, self.tiling.k_cols
+        partial = self.placement.memory["partial_result0"]
+        kernel = Combine(
+            space,
+            n=n,
+            parts=piece.combine,
+            part_bytes=self._tensor("partial_result1") - partial.address,
+            bias="bias" in op.weights,
+            activation=op.activation,
+            residual=op.residual is not None,
+            all_columns=all_columns,
+        )
+        f32_blocks = first * self.tiling.halves
+        addresses = {
+            "partial": partial.address + f32_blocks * space.block_rows * self.tiling.row_bytes,
+            "result": self._at(op.result, space, piece.columns),
+            **self._vector(op, "bias", first * per_block),
+        }
+        if op.residual is not None:
+            addresses["residual"] = self._at(op.residual, space, piece.columns)
+        return kernel, addresses
 
     def _rope(self, op: Operator, space: RowSpace, columns: Span | None) -> Call:
         value = self.values[op.result]

@@ -57,8 +57,14 @@ class Accesses:
                 yield Access(self._tensor(f"layer{op.layer}.{cache}"), None, None, write=False)
             yield Access(self._value(op.result, piece.space), None, None, write=True)
             return
+        if piece.depth:
+            yield Access(self._value(op.inputs[0], piece.space), rows, piece.depth, write=False)
+            yield Access(self._tensor(f"partial_result{piece.part}"), None, None, write=True)
+            return
+        for part in range(piece.combine):
+            yield Access(self._tensor(f"partial_result{part}"), None, None, write=False)
         for value in op.inputs:
-            if value in ("tokens",):
+            if value == "tokens" or piece.combine:
                 continue
             elementwise = op.kind in ("silu_mul", "gelu", "add", "rope")
             read = columns if elementwise else None

@@ -54,7 +54,8 @@ def _image_path(key: str, placement: Placement, t: Tiling) -> Path:
         for name in placement.weights
     ]
     vectors = [name for name, packed in placement.weights.items() if isinstance(packed, Vector)]
-    cuts = [packed.cuts for packed in placement.weights.values() if isinstance(packed, Matrix)]
+    matrices = [packed for packed in placement.weights.values() if isinstance(packed, Matrix)]
+    cuts = [(matrix.cuts, matrix.step_cuts) for matrix in matrices]
     geometry = [t.dtype, t.n_cols, t.row_bytes, t.panel]
     text = json.dumps([PACKING, key, geometry, layout, vectors, cuts])
     return cache_folder("packed") / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.bin"

@@ -73,13 +73,15 @@ class Matrix:
     """A linear weight [result, source], packed in panels of tiles (see `kernels.linear`).
 
     Panels begin anew at every tile number in `cuts`, so what lies between two of them is packed
-    like a matrix of its own: the columns that one core computes.
+    like a matrix of its own: the columns that one core computes. Alternatively the steps along K
+    are cut, and every part is a matrix of its own.
     """
 
     canonical: str
     result: Value
     source: Value
     cuts: tuple[int, ...] = (0,)
+    step_cuts: tuple[int, ...] = (0,)
 
     @property
     def name(self) -> str:
@@ -98,21 +100,29 @@ class Matrix:
         _, steps = self._tiles(t)
         return tile * steps * t.weight_tile_bytes
 
+    def step_offset(self, step: int, t: Tiling) -> int:
+        """Bytes from the start to the cut at a step along K."""
+        tiles, _ = self._tiles(t)
+        return tiles * step * t.weight_tile_bytes
+
     def pack(self, weight: NDArray[np.float32], out: NDArray[np.uint8], t: Tiling) -> None:
         """Write the packed matrix into its bytes."""
         weight = pad_heads(weight, self.result)
         weight = pad_heads(weight.T, self.source).T
-        tiles, _ = self._tiles(t)
+        tiles, steps = self._tiles(t)
         stored = out.view(STORAGE[t.dtype])
-        for first, end in zip(self.cuts, (*self.cuts[1:], tiles), strict=True):
+        for first, end in _spans(self.cuts, tiles):
             part = stored[self.offset(first, t) // t.element_bytes :]
-            self._pack_cut(weight[first * t.n_cols : end * t.n_cols], part, end - first, t)
+            for start, stop in _spans(self.step_cuts, steps):
+                cut = weight[first * t.n_cols : end * t.n_cols, start * t.k_cols : stop * t.k_cols]
+                to = part[self.step_offset(start, t) // t.element_bytes :]
+                self._pack_cut(cut, to, end - first, stop - start, t)
 
+    @staticmethod
     def _pack_cut(
-        self, weight: NDArray[np.float32], stored: NDArray[Any], tiles: int, t: Tiling
+        weight: NDArray[np.float32], stored: NDArray[Any], tiles: int, steps: int, t: Tiling
     ) -> None:
-        """Pack the rows of `tiles` tiles to the start of `stored`."""
-        _, steps = self._tiles(t)
+        """Pack `tiles` tiles of `steps` steps to the start of `stored`."""
         rows = t.panel * t.n_cols
         panels, rest = divmod(tiles, t.panel)
         for start in range(0, panels, SLAB_PANELS):
@@ -122,6 +132,10 @@ class Matrix:
         if rest:
             part = weight[panels * rows :]
             _pack_panels(part, stored[panels * rows * steps * t.k_cols :], 1, rest, steps, t)
+
+
+def _spans(starts: tuple[int, ...], end: int) -> list[tuple[int, int]]:
+    return list(zip(starts, (*starts[1:], end), strict=True))
 
 
 Packed = Table | Vector | Matrix

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from isa.errors import UserError, did_you_mean
 from workloads.kernels.tiling import Tiling
 from workloads.lowering.operators import Operator
-from workloads.lowering.placement import logits_of
+from workloads.lowering.placement import Cuts, logits_of
 from workloads.lowering.values import Value
 
 Span = tuple[int, int]  # first and last-plus-one
@@ -31,12 +31,14 @@ PARTITIONS = {
     "auto": "columns or rows, whatever is estimated to be faster; every result stays the same",
     "columns": "linear operators by columns of their result",
     "rows": "prompts by rows; decode steps by columns",
+    "k": "linear operators but the last by the columns of their source: other sums, added later",
 }
 
 # Estimates are in tile operations: a matrix product of two tiles, or a few instructions on one.
 # A weight tile costs as many as it takes to load from DRAM meanwhile.
 WEIGHT_TILE = 4
 SOURCE_TILE = 2  # a tile of activations, from another core
+ADDED_TILE = 3  # a tile of partial results, loaded and added
 PROMPT_BLOCKS = 16  # row blocks of a prompt, which is not known yet
 KEY_BLOCKS = 16  # blocks of keys that attention meets
 TILE_OPERATIONS = {
@@ -54,6 +56,9 @@ class Piece:
     `share` (part, parts) are its row blocks, `columns` the storage blocks of its result, both None
     where it has all. `dealt`: what it does is dealt out when the step begins. A piece with a
     `core` must run there; pieces of one `bundle` and `part` run on the same core.
+
+    A sum that is cut has two stages: pieces with a `depth`, the storage blocks of the source they
+    add up, and then pieces that `combine` the sums of so many of those.
     """
 
     operator: int
@@ -65,6 +70,8 @@ class Piece:
     dealt: bool = False
     core: int | None = None
     bundle: str | None = None
+    depth: Span | None = None
+    combine: int = 0
 
 
 def cut(count: int, parts: int) -> list[Span]:
@@ -110,24 +117,45 @@ class Partition:
         blocks = -(-self.values[op.result].width // self.block_columns(op))
         return cut(blocks, self.cores)
 
-    def weight_cuts(self) -> dict[str, tuple[int, ...]]:
-        """First tile of every cut, by the names of linear operators."""
-        return {
-            op.name: tuple(
-                first * self.block_columns(op) // self.tiling.n_cols
-                for first, _ in self.linear_columns(op)
+    def depths(self, op: Operator) -> list[Span]:
+        """The storage blocks of the source of a linear operator, as they are cut; empty if not."""
+        if self.policy != "k" or self.cores == 1 or op.result == logits_of(self.operators):
+            return []
+        steps = -(-self.values[op.inputs[0]].width // self.tiling.k_cols)
+        if steps < 2:
+            raise UserError(
+                f"partition k: {op.name} adds up {steps} block of {self.tiling.k_cols} columns, "
+                "which cannot be cut; use columns"
             )
-            for op in self.operators
-            if op.kind == "linear"
-        }
+        return cut(steps, self.cores)
 
-    def pieces(self, number: int, space: str) -> list[Piece]:
-        """The pieces of an operator in a space."""
+    def weight_cuts(self) -> dict[str, Cuts]:
+        """First tiles and first steps of every cut, by the names of linear operators."""
+        return {op.name: self._weight_cuts(op) for op in self.operators if op.kind == "linear"}
+
+    def _weight_cuts(self, op: Operator) -> Cuts:
+        depths = self.depths(op)
+        if depths:
+            return (0,), tuple(first for first, _ in depths)
+        tiles_per_block = self.block_columns(op) // self.tiling.n_cols
+        return tuple(first * tiles_per_block for first, _ in self.linear_columns(op)), (0,)
+
+    def stages(self, number: int, space: str) -> list[list[Piece]]:
+        """The pieces of an operator in a space; each stage needs what the one before has made."""
         op = self.operators[number]
         whole = Piece(number, space, 0, self._cost(op, space))
         if self.cores == 1:
-            return [whole]
-        return list(self._cut(op, whole))
+            return [[whole]]
+        pieces = list(self._cut(op, whole))
+        depths = self.depths(op) if op.kind == "linear" else []
+        if not depths:
+            return [pieces]
+        sums = [
+            replace(whole, part=part, depth=depth, cost=whole.cost / len(depths))
+            for part, depth in enumerate(depths)
+        ]
+        adding = self._tiles(op, space) * ADDED_TILE * len(depths) / len(pieces)
+        return [sums, [replace(piece, combine=len(depths), cost=adding) for piece in pieces]]
 
     def _cut(self, op: Operator, whole: Piece) -> Iterator[Piece]:
         parts = self.cores
@@ -172,10 +200,10 @@ class Partition:
         """Into how many parts the rows of a linear operator in a prompt are cut."""
         if op.kind == "silu_mul":  # as the operators it follows
             op = next(linear for linear in self.operators if linear.result == op.inputs[0])
-        if self.policy == "columns":
-            return 1
         if self.policy == "rows":
             return self.cores
+        if self.policy != "auto":
+            return 1
         divisors = (parts for parts in range(1, self.cores + 1) if self.cores % parts == 0)
         return min(divisors, key=lambda parts: self._longest(op, parts))
 
@@ -193,6 +221,12 @@ class Partition:
         readers = (user for user in self.operators if op.result in user.inputs)
         return next((user.name for user in readers if user.kind == "silu_mul"), None)
 
+    def _tiles(self, op: Operator, space: str) -> float:
+        """f32 tiles of an operator's result, or of what it reads if that is larger."""
+        width = self.values[op.inputs[0] if op.kind in ("kv_append", "argmax") else op.result].width
+        rows = PROMPT_BLOCKS if space == "prompt" else self.batch_blocks
+        return width / self.tiling.f32_cols * rows
+
     def _cost(self, op: Operator, space: str) -> float:
         """Estimated tile operations of a whole operator."""
         t = self.tiling
@@ -200,8 +234,9 @@ class Partition:
         if op.kind == "linear":
             n, k = self.values[op.result].width, self.values[op.inputs[0]].width
             return n / t.n_cols * k / t.k_cols * max(rows, WEIGHT_TILE)
-        width = self.values[op.inputs[0] if op.kind in ("kv_append", "argmax") else op.result].width
-        tiles = width / t.f32_cols * rows
         if op.kind == "attention":
-            return tiles * 2 * KEY_BLOCKS
-        return tiles * TILE_OPERATIONS[op.attrs["kind"] if op.kind == "gelu" else op.kind]
+            return self._tiles(op, space) * 2 * KEY_BLOCKS
+        return (
+            self._tiles(op, space)
+            * TILE_OPERATIONS[op.attrs["kind"] if op.kind == "gelu" else op.kind]
+        )

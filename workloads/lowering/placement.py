@@ -19,6 +19,8 @@ from workloads.lowering.operators import Operator
 from workloads.lowering.packing import Matrix, Packed, Table, Vector
 from workloads.lowering.values import Value
 
+Cuts = tuple[tuple[int, ...], tuple[int, ...]]
+
 
 @dataclass
 class Placement:
@@ -57,11 +59,11 @@ def place_weights(
     values: dict[str, Value],
     config: ModelConfig,
     t: Tiling,
-    cuts: Mapping[str, tuple[int, ...]],
+    cuts: Mapping[str, Cuts],
 ) -> Placement:
     """Place all weights in the order in which a forward pass reads them.
 
-    `cuts`: name of a linear operator -> first tiles of the column cuts of its weight.
+    `cuts`: name of a linear operator -> how its weight is cut: first tiles, first steps along K.
     """
     packed: dict[str, Packed] = {}
 
@@ -75,7 +77,7 @@ def place_weights(
                 note(Table(canonical, *shapes[canonical]))
         elif op.kind == "linear":
             source = values[op.inputs[0]]
-            note(Matrix(op.weights["weight"], values[op.result], source, cuts[op.name]))
+            note(Matrix(op.weights["weight"], values[op.result], source, *cuts[op.name]))
             if "bias" in op.weights:
                 note(Vector(op.weights["bias"], values[op.result]))
         else:
@@ -183,6 +185,30 @@ def _replaces(op: Operator) -> str | None:
     if op.kind in ("rope", "select_last"):
         return op.inputs[0]
     return op.residual if op.residual not in op.inputs else None
+
+
+def place_partial_results(
+    placement: Placement,
+    operators: list[Operator],
+    values: dict[str, Value],
+    control: ControlLayout,
+    t: Tiling,
+    parts: int,
+) -> None:
+    """Place the f32 results of linear operators that are cut along K, one tensor per part."""
+    logits = logits_of(operators)
+    width = max(
+        values[op.result].width for op in operators if op.kind == "linear" and op.result != logits
+    )
+    nbytes = max(
+        blocks * t.activation_row_bytes(width, space.block_rows, 4)
+        for space, blocks in (
+            (control.prompt, control.prompt_blocks),
+            (control.step, control.step_blocks),
+        )
+    )
+    for part in range(parts):
+        add(placement.memory, f"partial_result{part}", nbytes, "f32", (nbytes // 4,), "blocks")
 
 
 def of_core(name: str, core: int) -> str:

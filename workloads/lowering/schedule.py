@@ -72,8 +72,8 @@ def make_plan(partition: Partition, placement: Placement) -> Plan:
     accesses = Accesses(operators, placement)
 
     def planned(numbers: range, space: str) -> Schedule:
-        pieces = (partition.pieces(number, space) for number in numbers)
-        return schedule(pieces, accesses, partition.cores)
+        stages = (stage for number in numbers for stage in partition.stages(number, space))
+        return schedule(stages, accesses, partition.cores)
 
     return Plan(
         prefill=planned(range(select + 1), "prompt"),
@@ -82,10 +82,10 @@ def make_plan(partition: Partition, placement: Placement) -> Plan:
     )
 
 
-def schedule(operators: Iterable[list[Piece]], accesses: Accesses, cores: int) -> Schedule:
-    """Place the pieces of operators that are given in forward order."""
+def schedule(stages: Iterable[list[Piece]], accesses: Accesses, cores: int) -> Schedule:
+    """Place the pieces of operators, or stages of them, that are given in forward order."""
     scheduler = _Scheduler(History(accesses), cores)
-    for pieces in operators:
+    for pieces in stages:
         scheduler.add(pieces)
     return Schedule(scheduler.finish())
 
@@ -105,7 +105,7 @@ class _Scheduler:
         self.published: dict[tuple[int, int], list[int]] = {}
 
     def add(self, pieces: list[Piece]) -> None:
-        """Place the pieces of one operator."""
+        """Place the pieces of one stage."""
         before = {piece: [self.task_of[p] for p in self.history.before(piece)] for piece in pieces}
         for piece in sorted(pieces, key=lambda piece: (-piece.cost, piece.part)):
             core = self._core(piece, before[piece])
