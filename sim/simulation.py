@@ -77,7 +77,7 @@ def simulate(
             times slower, from the engine that is written for reading.
         batch: sequences that run the same prompt side by side.
         partition: how operators are cut into pieces for several cores: ``auto``, ``columns``,
-            ``rows``.
+            ``rows``, ``k``, ``keys``.
         stop: end at the model's end-of-text token; always so for ``chat``.
         temperature, top_k, top_p: sampling on the host; temperature 0 takes the simulated CPU's
             own arg-max.

@@ -66,7 +66,8 @@ def run(
         int, typer.Option("--batch", min=1, help="Run the prompt so many times side by side.")
     ] = 1,
     partition: Annotated[
-        str, typer.Option("--partition", help="How cores share the work: auto, columns or rows.")
+        str,
+        typer.Option("--partition", help="How cores share the work: auto, columns, rows, k, keys."),
     ] = "auto",
     stop: Annotated[
         bool, typer.Option("--stop", help="End at the model's end-of-text token (--chat does).")

@@ -15,7 +15,7 @@ from workloads.catalogue import entries
 from workloads.config import ModelConfig
 from workloads.lowering import lower
 from workloads.lowering.control import deal, share_of
-from workloads.lowering.partition import cut
+from workloads.lowering.partition import PARTITIONS, cut
 from workloads.weights.random import RandomWeights
 
 MODELS = {
@@ -97,7 +97,7 @@ def test_a_missing_wait_is_a_race() -> None:
         together.prefill([prompt(LLAMA, 19)], order=-1)
 
 
-@pytest.mark.parametrize("partition", ["auto", "columns", "rows"])
+@pytest.mark.parametrize("partition", PARTITIONS)
 def test_one_core_knows_nothing_of_others(partition: str) -> None:
     source = RandomWeights(LLAMA)
     program = lower(source, AMX, partition=partition).programs[0]
@@ -157,6 +157,44 @@ def test_a_causal_triangle_is_dealt_evenly() -> None:
     assert max(loads) <= 1.01 * sum(costs) / 8
 
 
+@pytest.mark.parametrize("model", ["odd-llama", "odd-gpt2"])
+@pytest.mark.parametrize("cores", [3, 8])
+@pytest.mark.parametrize("partition", ["k", "keys"])
+def test_cut_sums_differ_by_rounding(model: str, cores: int, partition: str) -> None:
+    """f32: sums of at most 130 terms in another order, through two layers: a few 2^-24 each."""
+    config = MODELS[model]
+    alone, tokens = logits(config, AMX, (17,))
+    shared, shared_tokens = logits(
+        config, replace(AMX, cores=cores), (17,), partition=partition, watched=True
+    )
+    np.testing.assert_allclose(shared, alone, rtol=0, atol=64 * 2**-24 * np.abs(alone).max())
+    assert shared_tokens == tokens
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("target", [AMX, NEON, Target(8, 4, 64)], ids=["16x64", "4x16", "4x64"])
+@pytest.mark.parametrize("batch", BATCHES)
+def test_cut_keys_in_bf16(model: str, target: Target, batch: int) -> None:
+    """A part rounds its weights relative to its own maximum: by a unit of bf16, 2^-8, or less."""
+    options = {"dtype": "bf16", "partition": "keys"}
+    alone, _ = logits(MODELS[model], target, BATCHES[batch], **options)
+    shared, _ = logits(
+        MODELS[model], replace(target, cores=4), BATCHES[batch], watched=True, **options
+    )
+    np.testing.assert_allclose(shared, alone, rtol=0, atol=4 * 2**-8 * np.abs(alone).max())
+
+
+def test_partitions_that_cannot_be() -> None:
+    narrow = replace(GPT2, d_model=16, heads=1, kv_heads=1, head_dim=16)
+    with pytest.raises(UserError, match=r"layer0.q_proj adds up 1 block .* use columns"):
+        lower(RandomWeights(narrow), Target(8, 16, 64, 2), partition="k")
+    with pytest.raises(UserError, match="keys needs online attention"):
+        lower(RandomWeights(GPT2), AMX, partition="keys", attention="naive")
+
+
 def test_unknown_partition() -> None:
-    with pytest.raises(UserError, match=r"unknown partition 'cols'.* use auto, columns, rows"):
+    with pytest.raises(
+        UserError, match=r"unknown partition 'cols'.* use auto, columns, rows, k, keys"
+    ):
         lower(RandomWeights(LLAMA), AMX, partition="cols")

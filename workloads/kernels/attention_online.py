@@ -64,6 +64,7 @@ def result_offsets(kit: Kit, shape: AttentionShape) -> list[int]:
 class OnlineAttention(Kernel):
     """softmax(q k^T / sqrt(head_dim), causal) v over the cache, per head.
 
+    Where keys are cut (`AttentionShape.key_parts`) the result is partial, and in a record.
     Where the accumulators of a head do not fit the tile registers they live in the scratch tensor
     `accumulators` and pass through one register, tile by tile.
     """
@@ -83,7 +84,8 @@ class OnlineAttention(Kernel):
         b, shape = kit.b, self.shape
         offsets = value_offsets(kit, shape)
         resident = len(offsets) + OTHER_TILES <= kit.tiling.tiles
-        b.sub(result, result, query)
+        if not shape.key_parts:
+            b.sub(result, result, query)
         state, scores, first, second = b.tiles("attention", OTHER_TILES)
         sums = b.tiles("sum", len(offsets) if resident else 1)
         names = ("keys_at", "values_at", "seen", "count", "number", "three")
@@ -93,9 +95,10 @@ class OnlineAttention(Kernel):
             b.li(three, 3)
             b.bcast_f32(state, number, unit.rows, three)
             self._clear(kit, unit, sums, resident, len(offsets), number)
-            kit.move(keys_at, unit.keys)
-            kit.move(values_at, unit.values)
-            b.li(seen, 0)
+            done = b.new_label("positions_end")
+            self._go_to_keys(kit, unit, keys_at, values_at, seen, number)
+            if shape.key_parts:
+                b.bge(seen, unit.limit, done)
             top = b.new_label("positions")
             b.place(top)
             b.sub(count, unit.limit, seen)
@@ -121,10 +124,46 @@ class OnlineAttention(Kernel):
                 self._accumulate(kit, unit, values_at, count, number, state, weights, second, sums)
             b.addi(seen, seen, kit.tiling.n_cols)
             b.blt(seen, unit.limit, top)
-            b.recip_safe(state, state)
-            b.add(keys_at, unit.query, result)
-            self._store(kit, unit, keys_at, state, sums, resident, number)
+            b.place(done)
+            if shape.key_parts:
+                self._store_record(kit, unit, state, sums, resident, number)
+            else:
+                b.recip_safe(state, state)
+                b.add(keys_at, unit.query, result)
+                self._store(kit, unit, keys_at, state, sums, resident, number)
         b.free(state, scores, first, second, *sums)
+
+    def _go_to_keys(
+        self, kit: Kit, unit: Unit, keys_at: X, values_at: X, seen: X, number: X
+    ) -> None:
+        """Set the pointers to the first block of keys, and `seen` to the positions before it."""
+        b, t = kit.b, kit.tiling
+        if not self.shape.key_parts:
+            kit.move(keys_at, unit.keys)
+            kit.move(values_at, unit.values)
+            b.li(seen, 0)
+            return
+        b.srli(seen, unit.position, t.n_cols.bit_length() - 1)
+        b.li(number, self.shape.cache.block_bytes(t))
+        b.mul(number, seen, number)
+        b.add(keys_at, unit.keys, number)
+        b.add(values_at, unit.values, number)
+        kit.move(seen, unit.position)
+
+    def _store_record(
+        self, kit: Kit, unit: Unit, state: T, sums: list[T], resident: bool, to: X
+    ) -> None:
+        """Store the state and the accumulators as they are, in f32; uses up `to`."""
+        b, t = kit.b, kit.tiling
+        tile_bytes = t.rows * t.row_bytes
+        b.store_f32(state, unit.record, kit.row_bytes)
+        for index in range(len(value_offsets(kit, self.shape))):
+            total = sums[index if resident else 0]
+            if not resident:
+                b.li(to, kit.addresses["accumulators"] + index * tile_bytes)
+                b.load_f32(total, to, kit.row_bytes, unit.rows, kit.n_cols)
+            b.addi(to, unit.record, (index + 1) * tile_bytes)
+            b.store_f32(total, to, kit.row_bytes)
 
     @staticmethod
     def _clear(kit: Kit, unit: Unit, sums: list[T], resident: bool, tiles: int, number: X) -> None:

@@ -16,9 +16,12 @@ from isa.builder import ZERO, X
 from workloads.kernels.kit import Kit
 from workloads.kernels.kv_append import CacheShape
 from workloads.kernels.space import (
+    JOB_FIRST_KEY,
     JOB_HEAD,
+    JOB_KEYS_END,
     JOB_KV_HEAD,
     JOB_POSITION,
+    JOB_RECORD,
     JOB_ROWS,
     JOB_SLOT,
     DealtJobs,
@@ -57,6 +60,15 @@ class AttentionShape:
         """Bytes of one query head of a row block."""
         return self.cache.head_cols // t.k_cols * self.space.block_rows * t.row_bytes
 
+    @property
+    def key_parts(self) -> int:
+        """Into how many parts the keys of a job are cut; 0 where they are not."""
+        return self.dealt.key_parts if self.dealt else 0
+
+    def record_bytes(self, t: Tiling) -> int:
+        """Bytes of a unit's partial result: a tile of softmax state, and the sums."""
+        return (1 + self.cache.head_cols // t.n_cols) * t.rows * t.row_bytes
+
     def stack(self, t: Tiling) -> int:
         """Query heads in one unit."""
         return min(self.members, t.rows) if self.space.single_row_jobs else 1
@@ -71,7 +83,8 @@ class Unit:
     """Registers of the unit a loop is at; `rows` query rows of `stride` bytes each at `query`.
 
     `keys` and `values` are the addresses of the key/value head in the caches, `limit` the number
-    of positions to attend to, `position` that of the first query row.
+    of positions to attend to, `position` that of the first query row. Where keys are cut, `limit`
+    is the end of the part, `position` its begin, and `record` the address of the partial result.
     """
 
     rows: X
@@ -81,6 +94,7 @@ class Unit:
     values: X
     limit: X
     position: X
+    record: X
 
 
 @contextmanager
@@ -114,6 +128,14 @@ def each_unit(kit: Kit, shape: AttentionShape, query: X, keys: X, values: X) -> 
                 b.li(heads, head_bytes)
                 b.mul(left, left, heads)
                 b.add(to, to, left)
+            if shape.key_parts:
+                b.ld(position, JOB_FIRST_KEY, job)
+                b.ld(limit, JOB_KEYS_END, job)
+                b.ld(left, JOB_RECORD, job)
+                b.li(heads, shape.record_bytes(t))
+                b.mul(heads, left, heads)
+                b.li(left, kit.addresses["records"])
+                b.add(heads, heads, left)
         else:
             b.li(heads, shape.cache.kv_heads)
         with b.scratch("stride") as (stride,):
@@ -121,10 +143,11 @@ def each_unit(kit: Kit, shape: AttentionShape, query: X, keys: X, values: X) -> 
             head_top = b.new_label("kv_head")
             b.place(head_top)
             b.add(value_head, key_head, values)
-            unit = Unit(rows, stride, query_row, key_head, value_head, limit, position)
+            unit = Unit(rows, stride, query_row, key_head, value_head, limit, position, heads)
             with _members(kit, shape, rows, left):
                 yield unit
                 b.addi(query_row, query_row, shape.stack(t) * shape.head_bytes(t))
+                kit.advance(heads, shape.key_parts * shape.record_bytes(t))
             if not shape.dealt:
                 overshoot = shape.units(t) * shape.stack(t) - shape.group
                 kit.advance(query_row, -overshoot * shape.head_bytes(t))

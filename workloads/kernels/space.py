@@ -32,6 +32,11 @@ JOB_BYTES = 40
 JOB_HEAD = 40  # first query head
 JOB_KV_HEAD = 48
 DEALT_BYTES = 56
+# One that meets only some of the keys says which, and where its partial result goes.
+JOB_FIRST_KEY = 56  # position
+JOB_KEYS_END = 64
+JOB_RECORD = 72  # number of the record of its first unit
+KEYED_BYTES = 80
 
 
 @dataclass(frozen=True)
@@ -71,11 +76,18 @@ class RowSpace:
 class DealtJobs:
     """One core's jobs of attention: those from the number in word `first` to that in `first` + 8.
 
-    `jobs` is the table of all cores, in the order of cores.
+    `jobs` is the table of all cores, in the order of cores. With `key_parts` every job meets one of
+    so many parts of the keys, and leaves a partial result.
     """
 
     first: int
     jobs: int
+    key_parts: int = 0
+
+    @property
+    def job_bytes(self) -> int:
+        """Bytes from one job to the next."""
+        return KEYED_BYTES if self.key_parts else DEALT_BYTES
 
 
 @contextmanager
@@ -122,18 +134,19 @@ def each_job(kit: Kit, space: RowSpace) -> Iterator[X]:
 def each_dealt_job(kit: Kit, dealt: DealtJobs) -> Iterator[X]:
     """Repeat the body for every job of the core, of which there may be none."""
     b = kit.b
-    with b.scratch("job", "job_end", "job_bytes") as (job, end, size):
+    with b.scratch("job", "job_end") as (job, end):
         done = b.new_label("jobs_end")
-        b.li(size, DEALT_BYTES)
-        for register, word in ((job, dealt.first), (end, dealt.first + 8)):
-            b.ld(register, word, ZERO)
-            b.mul(register, register, size)
-            b.addi(register, register, dealt.jobs)
+        with b.scratch("job_bytes") as (size,):
+            b.li(size, dealt.job_bytes)
+            for register, word in ((job, dealt.first), (end, dealt.first + 8)):
+                b.ld(register, word, ZERO)
+                b.mul(register, register, size)
+                b.addi(register, register, dealt.jobs)
         b.bge(job, end, done)
         top = b.new_label("job")
         b.place(top)
         yield job
-        b.addi(job, job, DEALT_BYTES)
+        b.addi(job, job, dealt.job_bytes)
         b.blt(job, end, top)
         b.place(done)
 

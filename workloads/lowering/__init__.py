@@ -8,6 +8,8 @@ Read in this order: `operators` (fusing), `values` (how activations are stored),
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from isa.errors import UserError
 from isa.memory import MemoryMap
 from isa.target import Target
@@ -26,6 +28,7 @@ from workloads.lowering.placement import (
     place_caches,
     place_constants,
     place_partial_results,
+    place_records,
     place_scratch,
     place_weights,
 )
@@ -80,11 +83,11 @@ def lower(
     if prompt_rows_max is None:
         prompt_rows_max = min(PROMPT_ROWS, context) * batch
     _check(batch, context, prompt_rows_max, config.context, config.vocab, attention)
-    check_partition(partition)
+    check_partition(partition, attention)
     tiling = choose_tiling(target, dtype)
     operators = fuse_residuals(fuse_activations(operators_of(build_graph(config))))
     stored = stored_values(operators, tiling)
-    cut = Partition(operators, stored, tiling, -(-batch // tiling.rows), target.cores, partition)
+    cut = Partition(operators, stored, tiling, batch, target.cores, partition)
     control = layout_control(tiling, batch, prompt_rows_max, _teams(cut, config))
     cache = CacheShape(
         config.kv_heads, tiling.whole_blocks(config.head_dim), -(-context // tiling.n_cols)
@@ -98,6 +101,9 @@ def lower(
     place_caches(placement, config, cache, tiling, batch)
     place_activations(placement, operators, stored, control, tiling)
     place_scratch(placement, shapes, control, config.vocab, tiling, attention, target.cores)
+    if "step" in control.divisions and control.divisions["step"].team.key_parts:
+        shape = replace(shapes[1], dealt=control.divisions["step"].dealt[0])
+        place_records(placement, shape, batch, tiling)
     if partition == "k" and target.cores > 1:
         place_partial_results(placement, operators, stored, control, tiling, target.cores)
     placement.memory.control_bytes = control.control_bytes
@@ -131,7 +137,14 @@ def _teams(cut: Partition, config: ModelConfig) -> dict[str, Team]:
     if cut.cores == 1:
         return {}
     return {
-        space: Team(cut.cores, cut.row_parts(space), config.heads, config.kv_heads)
+        space: Team(
+            cut.cores,
+            cut.row_parts(space),
+            config.heads,
+            config.kv_heads,
+            cut.key_parts(space),
+            -(-(config.heads // config.kv_heads) // cut.tiling.rows),
+        )
         for space in ("prompt", "step")
     }
 

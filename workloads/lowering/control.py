@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.kernels.select_last import SELECT_BYTES
-from workloads.kernels.space import DEALT_BYTES, JOB_BYTES, DealtJobs, RowSpace
+from workloads.kernels.space import DEALT_BYTES, JOB_BYTES, KEYED_BYTES, DealtJobs, RowSpace
 from workloads.kernels.tiling import Tiling
 
 Control = NDArray[np.int64]
@@ -30,12 +30,16 @@ class Team:
     """What dividing the work of a space over `cores` depends on.
 
     `row_parts`: into how many shares its row blocks are divided, for every way in which they are.
+    `key_parts`: into how many parts the keys of an attention job are cut, 0 if they are not; then
+    a job leaves `units` partial results in every part.
     """
 
     cores: int
     row_parts: tuple[int, ...]
     heads: int
     kv_heads: int
+    key_parts: int = 0
+    units: int = 1
 
 
 @dataclass(frozen=True)
@@ -136,8 +140,12 @@ class _Words:
             )  # fmt: skip
         per_job = team.kv_heads if step else team.heads
         first = self.take(team.cores + 1)
-        table = self.take(jobs * per_job * DEALT_BYTES // WORD)
-        dealt = tuple(DealtJobs(first + core * WORD, table) for core in range(team.cores))
+        per_job *= max(team.key_parts, 1)
+        job_bytes = KEYED_BYTES if team.key_parts else DEALT_BYTES
+        table = self.take(jobs * per_job * job_bytes // WORD)
+        dealt = tuple(
+            DealtJobs(first + core * WORD, table, team.key_parts) for core in range(team.cores)
+        )
         return Division(team, shares, dealt, t.n_cols)
 
 
@@ -289,11 +297,30 @@ def _write_dealt(
     parts = [[*job, head, head // group] for job in jobs for head in heads]
     # The causal triangle: a job meets all keys up to its last row.
     costs = [-(-(position + rows) // division.key_block) for _, _, rows, position, *_ in parts]
+    if team.key_parts:
+        parts, costs = _cut_keys(division, parts, costs)
     piles = deal(costs, team.cores)
     firsts = np.cumsum([0, *(len(pile) for pile in piles)])
     first = division.dealt[0]
     _write(control, first.first, firsts)
     _write(control, first.jobs, [parts[number] for pile in piles for number in pile])
+
+
+def _cut_keys(
+    division: Division, jobs: list[list[int]], blocks: list[int]
+) -> tuple[list[list[int]], list[int]]:
+    """Cut the keys of every job into parts, at whole blocks: some are empty if there are few."""
+    team = division.team
+    parts, costs = [], []
+    for number, (job, count) in enumerate(zip(jobs, blocks, strict=True)):
+        _, _, rows, position, *_ = job
+        for part in range(team.key_parts):
+            first, end = (k * count // team.key_parts for k in (part, part + 1))
+            keys = [first * division.key_block, min(end * division.key_block, position + rows)]
+            record = number * team.units * team.key_parts + part
+            parts.append([*job, *keys, record])
+            costs.append(end - first)
+    return parts, costs
 
 
 def _write(

@@ -19,6 +19,7 @@ from isa.errors import InternalError
 from isa.program import Program
 from isa.target import Target
 from workloads.kernels.argmax import Argmax
+from workloads.kernels.attention_keys import CombineKeys
 from workloads.kernels.attention_naive import NaiveAttention
 from workloads.kernels.attention_online import OnlineAttention
 from workloads.kernels.attention_units import AttentionShape
@@ -42,7 +43,7 @@ from workloads.lowering.schedule import Plan, Schedule
 from workloads.lowering.values import Value
 
 # Tensors that kernels know by name: some are the core's own, all cores have the others.
-SHARED = ("iota", "softmax_start", "scores")
+SHARED = ("iota", "softmax_start", "scores", "records")
 OWN_SCRATCH = ("reduction", "partial_sums", "accumulators")
 
 Call = tuple[Kernel, dict[str, Address]]
@@ -153,6 +154,9 @@ class Emitter:
         b.place(done)
 
     def _calls(self, op: Operator, space: RowSpace, piece: Piece) -> None:
+        if piece.jobs:
+            self._combine_keys(op, space, *piece.jobs)
+            return
         if piece.depth or piece.combine:
             emit_part = self._partial_linear if piece.depth else self._combine
             kernel, addresses = emit_part(op, space, piece)
@@ -332,9 +336,7 @@ class Emitter:
         return kernel, {"keys": keys, "values": values, **caches}
 
     def _attention(self, op: Operator, space: RowSpace, columns: Span | None) -> Call:
-        division = self.control.divisions.get(space.name)
-        dealt = division.dealt[self.core] if division else None
-        shape = AttentionShape(space, op.attrs["heads"], op.attrs["head_dim"], self.cache, dealt)
+        shape = self._attention_shape(op, space)
         kernel = NaiveAttention(shape) if self.attention == "naive" else OnlineAttention(shape)
         return kernel, {
             "query": self._at(op.inputs[0], space),
@@ -342,6 +344,25 @@ class Emitter:
             "values": self._tensor(f"layer{op.layer}.values"),
             "result": self._at(op.result, space),
         }
+
+    def _attention_shape(self, op: Operator, space: RowSpace) -> AttentionShape:
+        division = self.control.divisions.get(space.name)
+        dealt = division.dealt[self.core] if division else None
+        return AttentionShape(space, op.attrs["heads"], op.attrs["head_dim"], self.cache, dealt)
+
+    def _combine_keys(self, op: Operator, space: RowSpace, first: int, end: int) -> None:
+        """A call per job: what one sequence's row gets in the query heads of a key/value head."""
+        shape, t = self._attention_shape(op, space), self.tiling
+        per_job = shape.units(t) * shape.key_parts * shape.record_bytes(t)
+        result = self.placement.activations["step"][op.result]
+        row_block_bytes = shape.heads * shape.head_bytes(t)
+        for job in range(first, end):
+            slot, kv_head = divmod(job, self.cache.kv_heads)
+            block, row = divmod(slot, space.block_rows)
+            at = block * row_block_bytes + row * t.row_bytes
+            at += kv_head * shape.group * shape.head_bytes(t)
+            record = self._tensor("records") + job * per_job
+            self.kit.call(CombineKeys(shape), record=record, result=result + at)
 
     def _silu_mul(self, op: Operator, space: RowSpace, columns: Span | None) -> Call:
         return self._elementwise(op, space, columns, "silu_mul")

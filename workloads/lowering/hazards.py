@@ -51,7 +51,13 @@ class Accesses:
                 yield Access(self._value(value, piece.space), rows, columns, write=False)
                 yield Access(self._tensor(f"layer{op.layer}.{cache}"), rows, columns, write=True)
             return
+        if op.kind == "attention" and piece.combine:
+            yield Access(self._tensor("records"), None, None, write=True)
+            yield Access(self._value(op.result, piece.space), None, None, write=True)
+            return
         if op.kind == "attention":
+            if "records" in self.placement.memory and piece.space == "step":
+                yield Access(self._tensor("records"), None, None, write=True)
             yield Access(self._value(op.inputs[0], piece.space), None, None, write=False)
             for cache in ("keys", "values"):
                 yield Access(self._tensor(f"layer{op.layer}.{cache}"), None, None, write=False)

@@ -16,6 +16,7 @@ Arg-max needs everything, so core 0 is the last to halt.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -32,6 +33,7 @@ PARTITIONS = {
     "columns": "linear operators by columns of their result",
     "rows": "prompts by rows; decode steps by columns",
     "k": "linear operators but the last by the columns of their source: other sums, added later",
+    "keys": "attention of decode steps by keys, for long contexts: other sums; the rest as columns",
 }
 
 # Estimates are in tile operations: a matrix product of two tiles, or a few instructions on one.
@@ -58,7 +60,8 @@ class Piece:
     `core` must run there; pieces of one `bundle` and `part` run on the same core.
 
     A sum that is cut has two stages: pieces with a `depth`, the storage blocks of the source they
-    add up, and then pieces that `combine` the sums of so many of those.
+    add up, and then pieces that `combine` the sums of so many of those. Attention with cut keys
+    has dealt pieces, and then pieces that combine what those leave for some `jobs`.
     """
 
     operator: int
@@ -72,6 +75,7 @@ class Piece:
     bundle: str | None = None
     depth: Span | None = None
     combine: int = 0
+    jobs: Span | None = None
 
 
 def cut(count: int, parts: int) -> list[Span]:
@@ -80,25 +84,32 @@ def cut(count: int, parts: int) -> list[Span]:
     return [(i * count // parts, (i + 1) * count // parts) for i in range(parts)]
 
 
-def check_partition(name: str) -> None:
-    """Raises `UserError` for a way of partitioning that does not exist."""
+def check_partition(name: str, attention: str) -> None:
+    """Raises `UserError` for a partition that does not exist, or not for this attention."""
     if name not in PARTITIONS:
         raise UserError(
             f"unknown partition {name!r};{did_you_mean(name, PARTITIONS)} "
             f"use {', '.join(PARTITIONS)}"
         )
+    if name == "keys" and attention == "naive":
+        raise UserError("partition keys needs online attention; use auto with naive attention")
 
 
 @dataclass(frozen=True)
 class Partition:
-    """Cuts the operators of one model for `cores` cores; `batch_blocks`: row blocks of a step."""
+    """Cuts the operators of one model for `cores` cores."""
 
     operators: list[Operator]
     values: dict[str, Value]
     tiling: Tiling
-    batch_blocks: int
+    batch: int
     cores: int
     policy: str
+
+    @property
+    def batch_blocks(self) -> int:
+        """Row blocks of a step."""
+        return -(-self.batch // self.tiling.rows)
 
     def row_parts(self, space: str) -> tuple[int, ...]:
         """Into how many shares the row blocks of a space are divided, in every way needed."""
@@ -116,6 +127,14 @@ class Partition:
         """The storage blocks of the result of a linear operator, as they are cut."""
         blocks = -(-self.values[op.result].width // self.block_columns(op))
         return cut(blocks, self.cores)
+
+    def key_parts(self, space: str) -> int:
+        """Into how many parts the keys of a job are cut: cores get equally many; 0 if not cut."""
+        if self.policy != "keys" or self.cores == 1 or space == "prompt":
+            return 0
+        attention = next(op for op in self.operators if op.kind == "attention")
+        parts = self.cores // math.gcd(self.cores, self.batch * attention.attrs["kv_heads"])
+        return parts if parts > 1 else 0
 
     def depths(self, op: Operator) -> list[Span]:
         """The storage blocks of the source of a linear operator, as they are cut; empty if not."""
@@ -147,6 +166,14 @@ class Partition:
         if self.cores == 1:
             return [[whole]]
         pieces = list(self._cut(op, whole))
+        if op.kind == "attention" and self.key_parts(space):
+            parts, jobs = self.key_parts(space), cut(self.batch * op.attrs["kv_heads"], self.cores)
+            cost = self._tiles(op, space) * ADDED_TILE * parts / len(jobs)
+            combining = [
+                replace(whole, part=part, jobs=span, combine=parts, cost=cost)
+                for part, span in enumerate(jobs)
+            ]
+            return [pieces, combining]
         depths = self.depths(op) if op.kind == "linear" else []
         if not depths:
             return [pieces]

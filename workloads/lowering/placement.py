@@ -187,6 +187,13 @@ def _replaces(op: Operator) -> str | None:
     return op.residual if op.residual not in op.inputs else None
 
 
+def place_records(placement: Placement, shape: AttentionShape, jobs: int, t: Tiling) -> None:
+    """Place the partial results of attention with cut keys."""
+    records = jobs * shape.cache.kv_heads * shape.units(t) * shape.key_parts
+    nbytes = records * shape.record_bytes(t)
+    add(placement.memory, "records", nbytes, "f32", (nbytes // 4,), "blocks")
+
+
 def place_partial_results(
     placement: Placement,
     operators: list[Operator],
