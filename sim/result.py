@@ -142,6 +142,7 @@ class Result:
     governor: str
     dtype: str
     attention: str
+    partition: str
     values: bool
     prompt_ids: list[int]
     tokens: list[int]
@@ -172,6 +173,7 @@ class Result:
             "governor": self.governor,
             "dtype": self.dtype,
             "attention": self.attention,
+            "partition": self.partition,
             "values": self.values,
             "partial": self.partial,
             "prompt_ids": self.prompt_ids,

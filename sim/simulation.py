@@ -125,6 +125,7 @@ def simulate(
         governor=name_of(governor),
         dtype=dtype,
         attention=attention,
+        partition=partition,
         values=values,
         prompt_ids=request.ids,
         tokens=run.generated[0],
