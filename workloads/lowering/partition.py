@@ -251,8 +251,12 @@ class Partition:
     def _tiles(self, op: Operator, space: str) -> float:
         """f32 tiles of an operator's result, or of what it reads if that is larger."""
         width = self.values[op.inputs[0] if op.kind in ("kv_append", "argmax") else op.result].width
-        rows = PROMPT_BLOCKS if space == "prompt" else self.batch_blocks
-        return width / self.tiling.f32_cols * rows
+        tiles = width / self.tiling.f32_cols
+        if space == "prompt":
+            return tiles * PROMPT_BLOCKS
+        if self.batch == 1:  # a single row is folded into the rows of tiles
+            return tiles / self.tiling.rows
+        return tiles * self.batch_blocks
 
     def _cost(self, op: Operator, space: str) -> float:
         """Estimated tile operations of a whole operator."""
