@@ -13,6 +13,18 @@ CAUSES = (
     "memory: L2",
     "memory: L3",
     "memory: DRAM",
+    "memory: coherence",
 )
 # One row per retired instruction.
 LOG_FIELDS = ("core", "pc", "dispatch", "issue", "complete", "retire")
+# Transactions and messages between cores (rule C8).
+COHERENCE_COUNTERS = (
+    "reads",
+    "exclusive_reads",
+    "upgrades",
+    "forwards",
+    "invalidations",
+    "downgrades",
+    "stale",
+    "back_invalidations",
+)

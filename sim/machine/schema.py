@@ -7,6 +7,7 @@ an L2 hit is ``l1.hit_cycles + l2.hit_cycles + l1.fill_cycles``.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -51,7 +52,7 @@ Entries = Annotated[int, Field(ge=1, le=MAX_ENTRIES)]
 Cycles = Annotated[int, Field(ge=0, le=MAX_CYCLES)]
 
 MAX_UNITS = 8
-MAX_CORES = 256
+MAX_CORES = 60  # a directory entry is one word: a bit per core and the owner's mark
 MAX_WRITE_BATCH = 64
 MAX_MSHRS = 1024
 
@@ -79,13 +80,14 @@ class Section(BaseModel):
         if not isinstance(data, dict):
             raise ValueError(f"must be a table of {cls.__name__.lower()} keys, not {data!r}")
         known = {field.alias or name for name, field in cls.model_fields.items()}
+        annotations = {f.alias or name: f.annotation for name, f in cls.model_fields.items()}
         for key in data:
             if key not in known:
                 raise ValueError(
                     f"unknown key {key!r}.{did_you_mean(str(key), known)} "
                     f"Known here: {', '.join(sorted(known))}"
                 )
-            if isinstance(data[key], bool):
+            if isinstance(data[key], bool) and annotations[key] is not bool:
                 raise ValueError(f"{key}: must be a quantity or text, not {data[key]}")
         return data
 
@@ -424,6 +426,34 @@ class SharedCache(Cache):
 
     clock: Megahertz | None = None
     prefetch: Literal["none"] = "none"
+    slices: Annotated[int, Field(ge=1, le=MAX_CORES)] = 1
+    inclusive: bool = False
+
+    @model_validator(mode="after")
+    def _sliced(self) -> Self:
+        if self.sets % self.slices:
+            raise ValueError(
+                f"slices: {self.sets} sets cannot be dealt to {self.slices} slices evenly; "
+                "change size, ways or slices"
+            )
+        return self
+
+
+class Interconnect(Section):
+    """The way between cores, L3 slices and each other, in cycles of L3's clock (rules C2, C4)."""
+
+    topology: Literal["crossbar", "ring", "mesh"] = "crossbar"
+    hop_cycles: Cycles = 0
+    snoop_cycles: Cycles = 20
+
+    def hops(self, a: int, b: int, stops: int) -> int:
+        """Hops between two of ``stops`` stops."""
+        if self.topology == "crossbar":
+            return 1
+        if self.topology == "ring":
+            return min(abs(a - b), stops - abs(a - b))
+        columns = math.isqrt(stops - 1) + 1
+        return abs(a % columns - b % columns) + abs(a // columns - b // columns)
 
 
 class Dram(Section):
@@ -471,6 +501,7 @@ class Machine(Section):
     l1: Cache
     l2: Cache | None = None
     l3: SharedCache | None = None
+    interconnect: Interconnect = Interconnect()
     dram: Dram
 
     @model_validator(mode="after")
@@ -514,6 +545,19 @@ class Machine(Section):
         if core >= len(self.core_clocks):
             raise UserError(f"core_clocks has no clock for core {core}; set cores too")
         return self.core_clocks[core]
+
+    @property
+    def homes(self) -> int:
+        """Places that keep the directory: slices of L3, or the memory controller."""
+        return self.l3.slices if self.l3 else 1
+
+    def home_hops(self, core: int, home: int, cores: int) -> int:
+        """Hops from a core to a home (rule C2) where ``cores`` run programs."""
+        return self.interconnect.hops(core, home * cores // self.homes, cores)
+
+    def core_hops(self, a: int, b: int, cores: int) -> int:
+        """Hops from one core to another (rule C2) where ``cores`` run programs."""
+        return self.interconnect.hops(a, b, cores)
 
     def target(self) -> Target:
         """What programs for this machine are compiled for."""
