@@ -1,9 +1,10 @@
-"""A cache level: L1, L2 and L3 are this class with different numbers (M1 to M9).
+"""A cache level: L1, L2 and a slice of L3 are this class with different numbers (M1 to M9).
 
 A miss is walked to its end in one call (M2): `FirstLevel.access` or `Cache.request` makes the
 line's place, writes the victim back, asks the level below and returns when the line will be there.
 So contents depend on the order of accesses alone, and only times lie in the future. Times of L1 and
-L2 are core cycles, those of L3 and DRAM fs; `Crossing` converts between two levels.
+L2 are core cycles, those of L3 and DRAM fs; `Crossing` converts between two levels. What cores do
+to each other's lines is in `directory`; here is only what a line marked shared does to stores (C3).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sim.machine.schema import Cache as CacheConfig
 from sim.reference.clock import Clock
 from sim.reference.prefetcher import prefetcher
 
+COHERENCE = "coherence"  # the level of what other cores answer (C6)
 COUNTERS = (
     "hits",
     "misses",
@@ -29,26 +31,40 @@ COUNTERS = (
 
 
 class Requester(NamedTuple):
-    """Whose access it is: core, pc, operator, and whether an instruction asked."""
+    """Whose access it is: core, pc, operator, whether an instruction asked, and to write (C3)."""
 
     core: int
     pc: int
     region: int
     demand: bool = True
+    write: bool = False
+
+    @property
+    def ahead(self) -> Requester:
+        """The prefetcher that saw the access: it only reads."""
+        return self._replace(demand=False, write=False)
 
 
 class Answer(NamedTuple):
-    """When the data are there, and the level they come from."""
+    """When the data are there, the level they come from, and whether they may only be read."""
 
     time: int
     level: str
+    shared: bool = False
+
+    def but_not_before(self, time: int) -> Answer:
+        """The same line, once the cores that gave it up have answered too, by ``time`` (C6)."""
+        return Answer(time, COHERENCE, self.shared) if time > self.time else self
 
 
 class Below(Protocol):
     """What a level sees below it; times are the caller's."""
 
     def request(self, line: int, time: int, who: Requester) -> Answer:
-        """Read a line."""
+        """Read a line, to write it if ``who`` does."""
+
+    def upgrade(self, line: int, time: int, who: Requester) -> int:
+        """Make a shared line the core's own (C3); returns when the permission is there."""
 
     def write(self, line: int, time: int, who: Requester) -> None:
         """Write a line back."""
@@ -64,7 +80,11 @@ class Crossing:
     def request(self, line: int, time: int, who: Requester) -> Answer:
         """A time in fs becomes the first core cycle that starts at or after it."""
         answer = self.below.request(line, self.clock.start(time), who)
-        return Answer(self.clock.first_at(answer.time), answer.level)
+        return answer._replace(time=self.clock.first_at(answer.time))
+
+    def upgrade(self, line: int, time: int, who: Requester) -> int:
+        """The same of a permission."""
+        return self.clock.first_at(self.below.upgrade(line, self.clock.start(time), who))
 
     def write(self, line: int, time: int, who: Requester) -> None:
         """Write a line back."""
@@ -97,13 +117,14 @@ class Port:
 
 @dataclass(eq=False, slots=True)
 class Line:
-    """A line in its set; in flight until ``fill``."""
+    """A line in its set; in flight until ``fill``. A shared one may only be read (C1)."""
 
     number: int
     fill: int = 0
     origin: str = ""
     dirty: bool = False
     prefetched: bool = False
+    shared: bool = False
 
 
 class Cache:
@@ -132,11 +153,17 @@ class Cache:
 
     def request(self, line: int, time: int, who: Requester) -> Answer:
         """A read from the level above that arrives at ``time``."""
-        served = self.port.serve(time)
+        return self.look_up(line, self.port.serve(time), who)
+
+    def look_up(self, line: int, served: int, who: Requester) -> Answer:
+        """The same once the port is passed."""
         found = self.find(line)
         fresh = found is None or found.prefetched
         if found:
             answer = self.use(found, served, who)
+            if who.write and found.shared:
+                answer = answer.but_not_before(self.upgrade(line, served, who))
+                answer = answer._replace(shared=False)
         else:
             self.count["misses"] += who.demand
             leaves = max(served, min(self.mshrs))  # M5
@@ -145,23 +172,44 @@ class Cache:
         self.train(line, served, who, fresh=fresh)
         return answer
 
+    def upgrade(self, line: int, time: int, who: Requester) -> int:
+        """Ask the directory for a shared line: past the port, and nothing here is used (C3)."""
+        copy = self.peek(line)
+        if copy:
+            copy.shared = False
+        return self.below.upgrade(line, time + self.hit, who)
+
     def write(self, line: int, time: int, who: Requester) -> None:
         """A line written back from above: it is marked dirty or takes a place (M7)."""
         served = self.port.serve(time)
         found = self.find(line) or self.place(line, served, who)
         found.dirty = True
 
+    # --- what the directory does -----------------------------------------------------------------
+
+    def peek(self, line: int) -> Line | None:
+        """The line if it is here or in flight, without using it."""
+        return next((entry for entry in self.set_of(line) if entry.number == line), None)
+
+    def remove(self, line: int) -> Line | None:
+        """Take the line away; its place is free (C8). Its MSHR, if in flight, is held on (C4)."""
+        found = self.peek(line)
+        if found:
+            self.set_of(line).remove(found)
+        return found
+
     # --- parts of an access -----------------------------------------------------------------------
+
+    def set_of(self, line: int) -> list[Line]:
+        """The lines of its set, the least recently used first."""
+        return self.sets[line % len(self.sets)]
 
     def find(self, line: int) -> Line | None:
         """The line if it is here or in flight, which makes it the most recently used (M1)."""
-        ways = self.sets[line % len(self.sets)]
-        for entry in reversed(ways):
-            if entry.number == line:
-                ways.remove(entry)
-                ways.append(entry)
-                return entry
-        return None
+        found = self.remove(line)
+        if found:
+            self.set_of(line).append(found)
+        return found
 
     def use(self, found: Line, time: int, who: Requester, latency: int | None = None) -> Answer:
         """A hit, or a merge with a line in flight (M6); the first use of a prefetch counts (M9)."""
@@ -174,15 +222,15 @@ class Cache:
             self.count["prefetch_late"] += in_flight
         ready = time + (self.hit if latency is None else latency)
         if in_flight and found.fill >= ready:
-            return Answer(found.fill, found.origin)
-        return Answer(ready, self.name)
+            return Answer(found.fill, found.origin, found.shared)
+        return Answer(ready, self.name, found.shared)
 
     def place(self, line: int, time: int, who: Requester) -> Line:
         """Give a line its place; a dirty victim goes to the next level at once (M2, M7)."""
-        ways = self.sets[line % len(self.sets)]
+        ways = self.set_of(line)
         if len(ways) == self.ways:
             victim = ways.pop(0)
-            if victim.dirty:
+            if self.must_write(victim):
                 self.count["writebacks"] += 1
                 self.below.write(victim.number, time, who)
         entry = Line(line)
@@ -201,45 +249,59 @@ class Cache:
         answer = self.below.request(line, start + self.hit, who)
         entry.fill = answer.time + self.fill
         entry.origin = answer.level
-        self.mshrs[self.mshrs.index(min(self.mshrs))] = entry.fill
-        return Answer(entry.fill, answer.level)
+        entry.shared = answer.shared
+        self.hold_mshr(entry.fill)
+        return answer._replace(time=entry.fill)
+
+    def must_write(self, victim: Line) -> bool:
+        """Whether a line that leaves has to be written to the next level."""
+        return victim.dirty
+
+    def hold_mshr(self, until: int) -> None:
+        """Hold the MSHR that is or becomes free first (M5)."""
+        self.mshrs[self.mshrs.index(min(self.mshrs))] = until
 
     def train(self, line: int, time: int, who: Requester, *, fresh: bool) -> None:
         """Show the access to the prefetcher and fetch what it asks for (M8)."""
         for wanted in self.prefetcher.see(line, who.pc, fresh=fresh):
             if not 0 <= wanted < self.lines:
                 continue
-            if any(entry.number == wanted for entry in self.sets[wanted % len(self.sets)]):
+            if self.peek(wanted):
                 continue
             if min(self.mshrs) > time:
                 self.count["prefetch_dropped"] += 1
                 continue
             self.count["prefetches"] += 1
-            self.walk(wanted, time, who._replace(demand=False), ahead=True)
+            self.walk(wanted, time, who.ahead, ahead=True)
 
 
 class FirstLevel(Cache):
     """L1: the core asks it, and waits for a free MSHR itself (L3, S4)."""
 
-    def access(
-        self, line: int, cycle: int, who: Requester, *, write: bool = False
-    ) -> Answer | None:
+    def access(self, line: int, cycle: int, who: Requester) -> Answer | None:
         """One access of a load, a store or `prefetch`; None if it needs an MSHR and none is free.
 
         A hit is available ``hit_cycles`` later, to a store at once; a line in flight at its fill
-        if that is later (L2, S4). A store's line is dirty from now on.
+        if that is later (L2, S4). A store's line is dirty from now on; a shared one must be
+        upgraded, which takes an MSHR until the permission is there (C3).
         """
-        found = self.find(line)
-        fresh = found is None or found.prefetched
-        if found:
-            answer = self.use(found, cycle, who, 0 if write else None)
-            found.dirty = found.dirty or write
-        elif min(self.mshrs) > cycle:
+        found = self.peek(line)
+        upgrade = found is not None and found.shared and who.write
+        if (found is None or upgrade) and min(self.mshrs) > cycle:
             self.count["mshr_stalls"] += 1
             return None
+        fresh = found is None or found.prefetched
+        if found:
+            self.find(line)
+            answer = self.use(found, cycle, who, 0 if who.write else None)
+            found.dirty = found.dirty or who.write
+            if upgrade:
+                permission = self.upgrade(line, cycle, who)
+                self.hold_mshr(permission)
+                answer = answer.but_not_before(permission)
         else:
             self.count["misses"] += 1
-            answer = self.walk(line, cycle, who, dirty=write)
+            answer = self.walk(line, cycle, who, dirty=who.write)
         self.train(line, cycle, who, fresh=fresh)
         return answer
 

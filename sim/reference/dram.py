@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from isa.errors import InternalError
 from sim.machine.schema import Dram as DramConfig
 from sim.reference.account import Account
 from sim.reference.cache import Answer, Requester
@@ -173,7 +174,9 @@ class Channel:
 
 
 class Dram:
-    """The last level below the caches."""
+    """The last level below the caches; without L3 the home of all lines (C2)."""
+
+    hit = 0  # a directory here takes no time to look into (C4)
 
     def __init__(self, config: DramConfig, line_bytes: int, account: Account) -> None:
         self.map = AddressMap(config, line_bytes)
@@ -183,12 +186,24 @@ class Dram:
         self.channels = [Channel(config, line_bytes, refresh) for _ in range(config.channels)]
         self.account = account
 
+    def admit(self, time: int) -> int:
+        """There is no port to pass."""
+        return time
+
+    def look_up(self, line: int, served: int, who: Requester) -> Answer:
+        """Read a line."""
+        return self.request(line, served, who)
+
     def request(self, line: int, time: int, who: Requester) -> Answer:
         """Read a line that is asked for at ``time`` (D2)."""
         place = self.map.place(line)
         end = self.channels[place.channel].read(place, time + self.controller)
         self.account.add(who.region, "dram_read_bytes", self.line_bytes)
         return Answer(end, "DRAM")
+
+    def upgrade(self, line: int, time: int, who: Requester) -> int:
+        """L3 has no line that it shares."""
+        raise InternalError(f"L3 upgrades line {line:#x}")
 
     def write(self, line: int, time: int, who: Requester) -> None:
         """Write a line."""

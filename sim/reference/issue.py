@@ -135,5 +135,5 @@ class LoadPipe:
         if answer is None:
             return False
         if answer.time >= load.arrival:
-            load.arrival, load.level = answer  # A3: the level of the last line to arrive
+            load.arrival, load.level = answer.time, answer.level  # A3: the level of the last line to arrive
         return True

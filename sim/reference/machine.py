@@ -26,9 +26,12 @@ from sim.reference.account import Account
 from sim.reference.cache import Below, Cache, Crossing, FirstLevel
 from sim.reference.clock import Clock
 from sim.reference.core import Core
+from sim.reference.directory import Directory
 from sim.reference.dram import Dram
 from sim.reference.instruction import Flight
+from sim.reference.invariant import CheckedFirstLevel, Invariant
 from sim.reference.observe import CoreView, view
+from sim.reference.shared import PrivateCaches, Shared
 
 FS_PER_SECOND = 10**15
 FIRST_CORE = 2  # SimPy's own priorities are 0 and 1
@@ -40,7 +43,8 @@ class ReferenceCpu:
 
     ``mem`` is tensor memory (``None`` with values off), ``control`` the control segment (int64
     words); the caller fills both. ``log`` keeps the dispatch, issue, complete and retire cycles of
-    that many instructions. Raises `UserError` for programs that do not fit the machine.
+    that many instructions. ``check_coherence`` checks the invariant (see the method) after every
+    access of an instruction. Raises `UserError` for programs that do not fit the machine.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class ReferenceCpu:
         values: bool = True,
         regions: int = 1,
         log: int = 0,
+        check_coherence: bool = False,
     ) -> None:
         target = machine.target()
         for program in programs:
@@ -73,7 +78,7 @@ class ReferenceCpu:
         self._limit: int | None = None
         self._cycles_done = 0
         self._signalled = self.environment.event()
-        self._build_caches()
+        self._build_caches(check_coherence)
         self._counters: dict[int, int] = {}
         self._cores = [
             Core(
@@ -92,23 +97,29 @@ class ReferenceCpu:
         self._parked: set[int] = set()
         self._lives: dict[int, simpy.Process] = {}
 
-    def _build_caches(self) -> None:
+    def _build_caches(self, check: bool) -> None:
         """L1 and L2 of each core in its cycles, L3 and DRAM in fs (T1)."""
         machine = self.machine
         lines = self.memory.total_bytes // machine.l1.line
         self._dram = Dram(machine.dram, machine.l1.line, self._account)
-        shared: Below = self._dram
-        self._l3: Cache | None = None
-        if machine.l3:
-            clock = Clock(machine.l3.clock or machine.clock)
-            self._l3 = Cache("L3", machine.l3, shared, lines, clock.cycle_fs)
-            shared = self._l3
-        below: list[Below] = [Crossing(clock, shared) for clock in self.clocks]
+        cores = len(self.clocks)
+        kind = Directory if cores > 1 else Shared
+        self._shared = kind(machine, cores, lines, Clock(machine.clock), self._dram)
+        inclusive = machine.l3 is not None and machine.l3.inclusive
+        self._invariant = Invariant(self._shared, inclusive=inclusive)
+        below: list[Below] = [Crossing(clock, self._shared) for clock in self.clocks]
         self._l2: list[Cache] = []
         if machine.l2:
             self._l2 = [Cache("L2", machine.l2, each, lines) for each in below]
             below = list(self._l2)
-        self._l1 = [FirstLevel("L1", machine.l1, each, lines) for each in below]
+        self._l1 = [
+            CheckedFirstLevel(machine.l1, each, lines, self._invariant)
+            if check
+            else FirstLevel("L1", machine.l1, each, lines)
+            for each in below
+        ]
+        for levels in zip(self._l1, self._l2, strict=True) if self._l2 else zip(self._l1):
+            self._shared.private.append(PrivateCaches(*levels))
 
     # --- running ---------------------------------------------------------------------------------
 
@@ -310,12 +321,12 @@ class ReferenceCpu:
         return account.table
 
     def cache_counters(self) -> dict[str, dict[str, int]]:
-        """Per level (private levels summed over cores) accesses and the counters of `Cache`."""
+        """Per level (summed over cores, or slices of L3) accesses and the counters of `Cache`."""
         levels: dict[str, list[Cache]] = {"L1": list(self._l1)}
         if self._l2:
             levels["L2"] = self._l2
-        if self._l3:
-            levels["L3"] = [self._l3]
+        if self._shared.slices:
+            levels["L3"] = list(self._shared.slices)
         result = {}
         for name, caches in levels.items():
             counts = {key: sum(cache.count[key] for cache in caches) for key in caches[0].count}
@@ -325,6 +336,19 @@ class ReferenceCpu:
     def dram_counters(self) -> dict[str, int]:
         """Counters of DRAM, summed over channels."""
         return self._dram.counters()
+
+    def coherence_counters(self) -> dict[str, int]:
+        """Transactions and messages between cores (C8)."""
+        return dict(self._shared.count)
+
+    def check_coherence(self) -> None:
+        """Raises `InternalError` if a line is held as no line may be.
+
+        A core that may write a line is its owner in the directory and the only one to hold it; L1
+        and L2 of a core agree on that; a shared line is dirty nowhere; who holds a line is known
+        to the directory; what a core holds, an inclusive L3 holds too.
+        """
+        self._invariant.check()
 
     def core_counters(self) -> dict[str, int]:
         """Instructions, branches, mispredictions and forwarded line accesses of all cores."""

@@ -80,8 +80,8 @@ class StoreBuffer:
         entry = self.entries[self.asked]
         if entry.flight.retire is None:
             return False
-        who = Requester(self.core, entry.flight.pc, entry.flight.region)
-        answer = self.l1.access(entry.piece.line, cycle, who, write=True)
+        who = Requester(self.core, entry.flight.pc, entry.flight.region, write=True)
+        answer = self.l1.access(entry.piece.line, cycle, who)
         if answer is None:
             self.ask_again = self.l1.next_fill()
             self.wake(self.ask_again)
