@@ -16,6 +16,7 @@ from sim.engine.layout import (
     C_DISPATCH_SLOT,
     C_HALTED,
     C_HEAD,
+    C_HORIZON,
     C_ISSUE_WAKE,
     C_LOAD_NEXT,
     C_NEXT,
@@ -37,6 +38,8 @@ from sim.engine.layout import (
     H_FAULT,
     H_FAULT_CORE,
     H_RUNNING,
+    H_SIGNALLED,
+    H_TIMES,
     H_WIDTH,
     INF,
     KIND_LOAD,
@@ -93,7 +96,7 @@ def charge_idle(S: Flat, core: int, t: int) -> None:
 
 
 @njit
-def step(S: Flat, P: Flat, T: Flat, M: Flat, core: int, t: int, horizon: int) -> int:
+def step(S: Flat, P: Flat, T: Flat, M: Flat, core: int, t: int) -> int:
     """One cycle of one core; returns a fault code and sets C_NEXT.
 
     A core that stood at a `wait` in this cycle, when the signal came, goes on with its dispatch.
@@ -105,7 +108,7 @@ def step(S: Flat, P: Flat, T: Flat, M: Flat, core: int, t: int, horizon: int) ->
             retire(S, core, t)
         if S[core + C_SB_NEXT] <= t:
             drain(S, core, t)
-        issue(S, core, t, horizon)
+        issue(S, core, t)
     code = dispatch(S, P, T, M, core, t)
     if code != NO_FAULT:
         return code
@@ -128,6 +131,15 @@ def wake_waiting(S: Flat, fs: int) -> None:
         if S[core + C_DISPATCH_NEXT] == -1:
             S[core + C_DISPATCH_NEXT] = INF
             S[core + C_NEXT] = min(S[core + C_NEXT], fs_to_cycle(S, core, fs))
+            S[S[H_TIMES] + i] = next_time(S, core)
+    S[H_SIGNALLED] = 0
+
+
+@njit
+def next_time(S: Flat, core: int) -> int:
+    """When the core's next event is, in femtoseconds; INF: it waits for another core."""
+    cycle = S[core + C_NEXT]
+    return cycle_to_fs(S, core, cycle) if cycle < INF else INF
 
 
 @njit
@@ -146,43 +158,37 @@ def advance(
     cores = S[H_CORES]
     base = S[H_CORE_BASE]
     stride = S[H_CORE_STRIDE]
+    times = S[H_TIMES]
+    timed = cores > 1 or until_fs < INF
+    for i in range(cores):
+        S[times + i] = next_time(S, base + i * stride)
     for _ in range(steps):
         if S[H_RUNNING] == 0:
             return RUN_HALTED
-        best = -1
-        best_fs = INF
+        best = 0
+        best_fs = S[times]
         second_fs = INF
-        if cores == 1:
-            if S[base + C_NEXT] < INF:
-                best = base
-                if until_fs < INF:
-                    best_fs = cycle_to_fs(S, base, S[base + C_NEXT])
-        else:
-            for i in range(cores):
-                core = base + i * stride
-                if S[core + C_NEXT] == INF:
-                    continue
-                fs = cycle_to_fs(S, core, S[core + C_NEXT])
-                if fs < best_fs:
-                    second_fs = best_fs
-                    best_fs = fs
-                    best = core
-                elif fs < second_fs:
-                    second_fs = fs
-        if best < 0:
-            return RUN_DEADLOCK
-        if until_fs < INF and best_fs >= until_fs:
-            return RUN_UNTIL
-        t = S[best + C_NEXT]
-        horizon = INF
+        for i in range(1, cores):
+            fs = S[times + i]
+            if fs < best_fs:
+                second_fs = best_fs
+                best_fs = fs
+                best = i
+            elif fs < second_fs:
+                second_fs = fs
+        if best_fs >= until_fs:
+            return RUN_DEADLOCK if best_fs == INF else RUN_UNTIL
+        core = base + best * stride
+        t = S[core + C_NEXT]
         limit = min(second_fs, until_fs)
-        if limit < INF:
-            horizon = max(fs_to_cycle(S, best, limit), t + 1)
-        code = step(S, P, T, M, best, t, horizon)
+        S[core + C_HORIZON] = max(fs_to_cycle(S, core, limit), t + 1) if limit < INF else INF
+        code = step(S, P, T, M, core, t)
         if code != NO_FAULT:
             S[H_FAULT] = code
-            S[H_FAULT_CORE] = (best - base) // stride
+            S[H_FAULT_CORE] = best
             return RUN_FAULT
-        if cores > 1:
+        # one core, and nothing to be in time for: any number will do
+        S[times + best] = next_time(S, core) if timed else S[core + C_NEXT]
+        if S[H_SIGNALLED]:
             wake_waiting(S, best_fs)
     return RUN_STEPS

@@ -1,27 +1,19 @@
-"""Caches: tags in order of recency, MSHRs, prefetchers, the walk of a miss (rules M1-M9).
-
-A line takes its place, and the victim leaves, when the miss is walked; the line counts as *in
-flight* until its fill.  So the contents of a cache follow from the order of accesses alone, as in
-a functional cache simulator, and time decides only when data arrive.
-"""
+"""A core's own levels: L1, L2, their prefetchers and the walk of a miss (rules M1-M9, C3)."""
 
 from sim.engine.clock import cycle_to_fs, fs_to_cycle
-from sim.engine.dram import dram_read, dram_write
+from sim.engine.coherence import request, upgrade
 from sim.engine.flat import Flat
 from sim.engine.jit import njit
 from sim.engine.layout import (
-    A_COLUMNS,
-    A_DRAM_READ,
-    A_DRAM_WRITE,
-    H_ACCOUNT,
+    C_GRANT,
+    C_WALK,
     H_L1,
     H_L2,
-    H_L3,
-    H_L3_STATE,
     H_LEVEL1,
     H_LEVEL2,
     H_LINE_SHIFT,
     H_MEMORY_END,
+    H_WALKER,
     L_BANDWIDTH,
     L_DEGREE,
     L_DISTANCE,
@@ -30,201 +22,31 @@ from sim.engine.layout import (
     L_MSHRS,
     L_PREFETCH,
     L_PRESENT,
-    L_SET_MASK,
-    L_SETS,
     L_WAYS,
     L_WIDTH_SHIFT,
-    MSHR_MASK,
     PREFETCH_NEXT_LINE,
     PREFETCH_NONE,
     STRIDE_ENTRIES,
     TAG_DIRTY,
     TAG_IN_FLIGHT,
     TAG_PREFETCHED,
+    TAG_SHARED,
     TAG_SHIFT,
     V_HITS,
-    V_MERGES,
     V_MISSES,
-    V_MSHR,
-    V_MSHR_HEAD,
     V_MSHR_STALLS,
-    V_MSHR_TAIL,
     V_PORT,
     V_PREFETCH_DROPPED,
-    V_PREFETCH_LATE,
-    V_PREFETCH_USEFUL,
     V_PREFETCHES,
     V_STRIDES,
-    V_TAGS,
     V_WRITEBACKS,
-    X_DRAM,
+    X_COHERENCE,
     X_L1,
     X_L2,
-    X_L3,
 )
+from sim.engine.level import LEVEL_BITS, LEVELS, hit, mshr_free_at, mshr_held, mshr_take, set_of
 from sim.engine.sets import find, to_front
-
-# Arrival times carry the level that served them: time * LEVELS + (level - X_L1).
-LEVELS = 4
-LEVEL_BITS = 2
-
-
-@njit
-def set_of(S: Flat, cfg: int, state: int, line: int) -> int:
-    """Offset of the first tag word of the line's set."""
-    mask = S[cfg + L_SET_MASK]
-    index = line & mask if mask >= 0 else line % S[cfg + L_SETS]
-    return state + V_TAGS + index * S[cfg + L_WAYS]
-
-
-@njit
-def mshr_held(S: Flat, state: int, t: int) -> int:
-    """How many MSHRs are held at ``t``: those whose fill lies behind it."""
-    head = S[state + V_MSHR_HEAD]
-    tail = S[state + V_MSHR_TAIL]
-    ring = state + V_MSHR
-    bound = t * LEVELS + LEVELS - 1
-    while head < tail and S[ring + 2 * (head & MSHR_MASK) + 1] <= bound:
-        head += 1
-    S[state + V_MSHR_HEAD] = head
-    return tail - head
-
-
-@njit
-def mshr_free_at(S: Flat, cfg: int, state: int) -> int:
-    """When the next MSHR will be free, all being held: the fill after which one fewer is."""
-    i = S[state + V_MSHR_TAIL] - S[cfg + L_MSHRS]
-    return S[state + V_MSHR + 2 * (i & MSHR_MASK) + 1] >> LEVEL_BITS
-
-
-@njit
-def mshr_take(S: Flat, state: int, line: int, served: int) -> None:
-    """Hold an MSHR for ``line`` until its fill; the ring stays sorted by release."""
-    i = S[state + V_MSHR_TAIL]
-    S[state + V_MSHR_TAIL] = i + 1
-    head = S[state + V_MSHR_HEAD]
-    ring = state + V_MSHR
-    while i > head and S[ring + 2 * ((i - 1) & MSHR_MASK) + 1] > served:
-        S[ring + 2 * (i & MSHR_MASK)] = S[ring + 2 * ((i - 1) & MSHR_MASK)]
-        S[ring + 2 * (i & MSHR_MASK) + 1] = S[ring + 2 * ((i - 1) & MSHR_MASK) + 1]
-        i -= 1
-    S[ring + 2 * (i & MSHR_MASK)] = line
-    S[ring + 2 * (i & MSHR_MASK) + 1] = served
-
-
-@njit
-def mshr_served(S: Flat, state: int, line: int) -> int:
-    """Arrival * LEVELS + level of the line in flight, -1: its MSHR is free again."""
-    ring = state + V_MSHR
-    for i in range(S[state + V_MSHR_TAIL] - 1, S[state + V_MSHR_HEAD] - 1, -1):
-        if S[ring + 2 * (i & MSHR_MASK)] == line:
-            return S[ring + 2 * (i & MSHR_MASK) + 1]
-    return -1
-
-
-@njit
-def hit(S: Flat, state: int, tags: int, position: int, t: int, demand: bool, dirty: int) -> int:
-    """Use a line that is there; returns its fill * LEVELS + level if in flight at ``t``, else 0."""
-    word = S[tags + position]
-    served = 0
-    if word & (TAG_IN_FLIGHT | TAG_PREFETCHED):
-        if word & TAG_IN_FLIGHT:
-            served = mshr_served(S, state, word >> TAG_SHIFT)
-            if served >> LEVEL_BITS <= t:
-                word &= ~TAG_IN_FLIGHT
-                served = 0
-            elif demand:
-                S[state + V_MERGES] += 1
-        if word & TAG_PREFETCHED:
-            word &= ~TAG_PREFETCHED
-            S[state + V_PREFETCH_USEFUL] += 1
-            if served > 0:
-                S[state + V_PREFETCH_LATE] += 1
-        to_front(S, tags, position, word | dirty)
-    elif position > 0 or dirty:
-        to_front(S, tags, position, word | dirty)
-    return served
-
-
-# --- the shared level and DRAM: femtoseconds ----------------------------------------------------
-
-
-@njit
-def l3_insert(S: Flat, line: int, flags: int, t: int, region: int) -> None:
-    cfg = S[H_L3]
-    state = S[H_L3_STATE]
-    tags = set_of(S, cfg, state, line)
-    last = S[cfg + L_WAYS] - 1
-    victim = S[tags + last]
-    if victim >= 0 and victim & TAG_DIRTY:
-        S[state + V_WRITEBACKS] += 1
-        memory_write(S, victim >> TAG_SHIFT, t, region)
-    to_front(S, tags, last, line << TAG_SHIFT | flags)
-
-
-@njit
-def memory_write(S: Flat, line: int, t: int, region: int) -> None:
-    S[S[H_ACCOUNT] + region * A_COLUMNS + A_DRAM_WRITE] += 1 << S[H_LINE_SHIFT]
-    dram_write(S, line, t)
-
-
-@njit
-def memory_read(S: Flat, line: int, t: int, region: int) -> int:
-    S[S[H_ACCOUNT] + region * A_COLUMNS + A_DRAM_READ] += 1 << S[H_LINE_SHIFT]
-    return dram_read(S, line, t)
-
-
-@njit
-def l3_port(S: Flat, cfg: int, state: int, t: int) -> int:
-    """Take the level's bandwidth for one line; returns when the request is served."""
-    start = max(t, S[state + V_PORT])
-    S[state + V_PORT] = start + S[cfg + L_BANDWIDTH]
-    return start
-
-
-@njit
-def l3_read(S: Flat, line: int, t: int, region: int, demand: bool) -> int:
-    """A request from a core's last private level at ``t``; returns arrival * LEVELS + level."""
-    cfg = S[H_L3]
-    if S[cfg + L_PRESENT] == 0:
-        return memory_read(S, line, t, region) * LEVELS + (X_DRAM - X_L1)
-    state = S[H_L3_STATE]
-    t = l3_port(S, cfg, state, t)
-    tags = set_of(S, cfg, state, line)
-    position = find(S, tags, S[cfg + L_WAYS], line)
-    if position >= 0:
-        if demand:
-            S[state + V_HITS] += 1
-        served = hit(S, state, tags, position, t, demand, 0)
-        return max(served, (t + S[cfg + L_HIT]) * LEVELS + (X_L3 - X_L1))
-    if demand:
-        S[state + V_MISSES] += 1
-    if mshr_held(S, state, t) >= S[cfg + L_MSHRS]:
-        S[state + V_MSHR_STALLS] += 1
-        t = mshr_free_at(S, cfg, state)
-    l3_insert(S, line, TAG_IN_FLIGHT, t, region)
-    arrival = memory_read(S, line, t + S[cfg + L_HIT], region)
-    served = (arrival + S[cfg + L_FILL]) * LEVELS + (X_DRAM - X_L1)
-    mshr_take(S, state, line, served)
-    return served
-
-
-@njit
-def l3_write(S: Flat, line: int, t: int, region: int) -> None:
-    """A dirty line comes back from a core."""
-    cfg = S[H_L3]
-    if S[cfg + L_PRESENT] == 0:
-        memory_write(S, line, t, region)
-        return
-    state = S[H_L3_STATE]
-    t = l3_port(S, cfg, state, t)
-    tags = set_of(S, cfg, state, line)
-    position = find(S, tags, S[cfg + L_WAYS], line)
-    if position >= 0:
-        to_front(S, tags, position, S[tags + position] | TAG_DIRTY)
-    else:
-        l3_insert(S, line, TAG_DIRTY, t, region)
-
+from sim.engine.shared import shared_write
 
 # --- the private second level: core cycles ------------------------------------------------------
 
@@ -248,17 +70,22 @@ def l2_insert(S: Flat, core: int, line: int, flags: int, t: int, region: int) ->
     victim = S[tags + last]
     if victim >= 0 and victim & TAG_DIRTY:
         S[state + V_WRITEBACKS] += 1
-        l3_write(S, victim >> TAG_SHIFT, cycle_to_fs(S, core, t), region)
+        shared_write(S, victim >> TAG_SHIFT, cycle_to_fs(S, core, t), region)
     to_front(S, tags, last, line << TAG_SHIFT | flags)
 
 
 @njit
-def l2_fetch(S: Flat, core: int, line: int, t: int, region: int, demand: bool, flags: int) -> int:
+def l2_fetch(
+    S: Flat, core: int, line: int, t: int, region: int, demand: bool, write: bool, flags: int
+) -> int:
     """Bring a line into L2, an MSHR being free at ``t``; returns arrival * LEVELS + level."""
     cfg = S[H_L2]
     state = core + S[H_LEVEL2]
     l2_insert(S, core, line, TAG_IN_FLIGHT | flags, t, region)
-    served = l3_read(S, line, cycle_to_fs(S, core, t + S[cfg + L_HIT]), region, demand)
+    leaves = cycle_to_fs(S, core, t + S[cfg + L_HIT])
+    served = request(S, core, line, leaves, region, demand, write)
+    if S[core + C_GRANT]:
+        S[set_of(S, cfg, state, line)] |= TAG_SHARED
     ready = fs_to_cycle(S, core, served >> LEVEL_BITS) + S[cfg + L_FILL]
     served = ready * LEVELS + (served & (LEVELS - 1))
     mshr_take(S, state, line, served)
@@ -266,11 +93,16 @@ def l2_fetch(S: Flat, core: int, line: int, t: int, region: int, demand: bool, f
 
 
 @njit
-def l2_read(S: Flat, core: int, line: int, t: int, pc: int, region: int, demand: bool) -> int:
-    """A request from L1 at ``t``; returns arrival at L1 * LEVELS + level."""
+def l2_read(
+    S: Flat, core: int, line: int, t: int, pc: int, region: int, demand: bool, write: bool
+) -> int:
+    """A request from L1 at ``t``, to read a line or to own it (``write``).
+
+    Returns arrival at L1 * LEVELS + level; C_GRANT tells whether the line may only be read.
+    """
     cfg = S[H_L2]
     if S[cfg + L_PRESENT] == 0:
-        served = l3_read(S, line, cycle_to_fs(S, core, t), region, demand)
+        served = request(S, core, line, cycle_to_fs(S, core, t), region, demand, write)
         return fs_to_cycle(S, core, served >> LEVEL_BITS) * LEVELS + (served & (LEVELS - 1))
     state = core + S[H_LEVEL2]
     t = l2_port(S, cfg, state, t)
@@ -283,6 +115,12 @@ def l2_read(S: Flat, core: int, line: int, t: int, pc: int, region: int, demand:
         fresh = S[tags + position] & TAG_PREFETCHED != 0
         served = hit(S, state, tags, position, t, demand, 0)
         result = max(served, (t + S[cfg + L_HIT]) * LEVELS + (X_L2 - X_L1))
+        S[core + C_GRANT] = S[tags] & TAG_SHARED
+        if write and S[core + C_GRANT]:
+            S[core + C_GRANT] = 0
+            permission = upgrade(S, core, line, t + S[cfg + L_HIT])
+            if permission > result >> LEVEL_BITS:
+                result = permission * LEVELS + (X_COHERENCE - X_L1)
     else:
         if demand:
             S[state + V_MISSES] += 1
@@ -290,13 +128,15 @@ def l2_read(S: Flat, core: int, line: int, t: int, pc: int, region: int, demand:
         if mshr_held(S, state, t) >= S[cfg + L_MSHRS]:
             S[state + V_MSHR_STALLS] += 1
             leaves = mshr_free_at(S, cfg, state)
-        result = l2_fetch(S, core, line, leaves, region, demand, 0)
+        result = l2_fetch(S, core, line, leaves, region, demand, write, 0)
     if S[cfg + L_PREFETCH] != PREFETCH_NONE:
         step = train(S, cfg, state, pc, line, fresh)
         if step != 0:
+            grant = S[core + C_GRANT]
             first = S[cfg + L_DISTANCE]
             for i in range(first, first + S[cfg + L_DEGREE]):
                 l2_prefetch(S, core, line + i * step, t, region)
+            S[core + C_GRANT] = grant
     return result
 
 
@@ -304,7 +144,7 @@ def l2_read(S: Flat, core: int, line: int, t: int, pc: int, region: int, demand:
 def l2_prefetch(S: Flat, core: int, line: int, t: int, region: int) -> None:
     """Fetch a line into L2 ahead of use; dropped when it is there or no MSHR is free."""
     if takes_prefetch(S, S[H_L2], core + S[H_LEVEL2], line, t):
-        l2_fetch(S, core, line, t, region, False, TAG_PREFETCHED)
+        l2_fetch(S, core, line, t, region, False, False, TAG_PREFETCHED)
 
 
 @njit
@@ -312,7 +152,7 @@ def l2_write(S: Flat, core: int, line: int, t: int, region: int) -> None:
     """A dirty line comes back from L1."""
     cfg = S[H_L2]
     if S[cfg + L_PRESENT] == 0:
-        l3_write(S, line, cycle_to_fs(S, core, t), region)
+        shared_write(S, line, cycle_to_fs(S, core, t), region)
         return
     state = core + S[H_LEVEL2]
     t = l2_port(S, cfg, state, t)
@@ -383,6 +223,8 @@ def l1_fetch(
     """Walk a miss that leaves L1 at ``t`` to its end; returns arrival * LEVELS + level."""
     cfg = S[H_L1]
     state = core + S[H_LEVEL1]
+    S[H_WALKER] = core
+    S[core + C_WALK] = t
     tags = set_of(S, cfg, state, line)
     last = S[cfg + L_WAYS] - 1
     victim = S[tags + last]
@@ -390,9 +232,24 @@ def l1_fetch(
         S[state + V_WRITEBACKS] += 1
         l2_write(S, core, victim >> TAG_SHIFT, t, region)
     to_front(S, tags, last, line << TAG_SHIFT | TAG_IN_FLIGHT | flags)
-    served = l2_read(S, core, line, t + S[cfg + L_HIT], pc, region, demand)
+    write = flags & TAG_DIRTY != 0
+    served = l2_read(S, core, line, t + S[cfg + L_HIT], pc, region, demand, write)
+    if S[core + C_GRANT] and S[tags] >> TAG_SHIFT == line:  # an inclusive L3 may have taken it
+        S[tags] |= TAG_SHARED
     served += S[cfg + L_FILL] * LEVELS
     mshr_take(S, state, line, served)
+    return served
+
+
+@njit
+def l1_upgrade(S: Flat, core: int, line: int, t: int) -> int:
+    """A store in cycle ``t`` finds its line shared; returns when it may write * LEVELS + level."""
+    S[H_WALKER] = core
+    S[core + C_WALK] = t
+    cfg = S[H_L2]
+    leaves = t + S[S[H_L1] + L_HIT] + (S[cfg + L_HIT] if S[cfg + L_PRESENT] else 0)
+    served = upgrade(S, core, line, leaves) * LEVELS + (X_COHERENCE - X_L1)
+    mshr_take(S, core + S[H_LEVEL1], -1, served)
     return served
 
 
@@ -410,10 +267,16 @@ def l1_access(
     position = find(S, tags, S[cfg + L_WAYS], line)
     fresh = True
     if position >= 0:
+        upgraded = dirty and S[tags + position] & TAG_SHARED
+        if upgraded and mshr_held(S, state, t) >= S[cfg + L_MSHRS]:
+            S[state + V_MSHR_STALLS] += 1
+            return -mshr_free_at(S, cfg, state)
         S[state + V_HITS] += 1
         fresh = S[tags + position] & TAG_PREFETCHED != 0
         served = hit(S, state, tags, position, t, True, dirty)
         result = max(served, (t + latency) * LEVELS)
+        if upgraded:
+            result = max(result, l1_upgrade(S, core, line, t))
     else:
         if mshr_held(S, state, t) >= S[cfg + L_MSHRS]:
             S[state + V_MSHR_STALLS] += 1

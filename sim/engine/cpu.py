@@ -19,9 +19,9 @@ from isa.errors import InternalError, SimulationFault
 from isa.faults import Fault, simulation_fault
 from isa.memory import MemoryMap
 from isa.program import Program
-from sim.account import CAUSES
+from sim.account import CAUSES, COHERENCE_COUNTERS
+from sim.engine import check, state
 from sim.engine import layout as at
-from sim.engine import state
 from sim.engine.advance import advance
 from sim.engine.clock import cycle_to_fs, fs_to_cycle
 from sim.engine.values import SLOT, aligned_zeros
@@ -263,19 +263,21 @@ class Cpu:
                 account[load[at.E_REGION], column] += core[at.C_DEFERRED]
         return account
 
-    def cache_counters(self) -> dict[str, dict[str, int]]:
-        """Per level (private levels summed over cores) accesses and `LEVEL_COUNTERS`.
+    def cache_counters(self, core: int | None = None) -> dict[str, dict[str, int]]:
+        """Per level (private levels of one core, or summed) accesses and `LEVEL_COUNTERS`.
 
         Accesses (hits + misses) are those of instructions; prefetches are counted apart.
         """
         S = self._S
         base, stride = int(S[at.H_CORE_BASE]), int(S[at.H_CORE_STRIDE])
-        cores = [base + i * stride for i in range(len(self.programs))]
+        numbers = range(len(self.programs)) if core is None else [core]
+        cores = [base + i * stride for i in numbers]
         places = {"L1": [c + int(S[at.H_LEVEL1]) for c in cores]}
         if self.machine.l2:
             places["L2"] = [c + int(S[at.H_LEVEL2]) for c in cores]
         if self.machine.l3:
-            places["L3"] = [int(S[at.H_L3_STATE])]
+            size = int(S[S[at.H_L3] + at.L_SLICE_SIZE])
+            places["L3"] = [int(S[at.H_L3_STATE]) + i * size for i in range(self.machine.homes)]
         counters: dict[str, dict[str, int]] = {}
         for level, starts in places.items():
             counts = {
@@ -295,6 +297,15 @@ class Cpu:
             name: sum(int(S[channel + word]) for channel in channels)
             for name, word in DRAM_COUNTERS.items()
         }
+
+    def coherence_counters(self) -> dict[str, int]:
+        """Transactions and messages between cores (rule C8)."""
+        counts = self._S[self._S[at.H_COHERENCE] :][: len(COHERENCE_COUNTERS)]
+        return dict(zip(COHERENCE_COUNTERS, map(int, counts), strict=True))
+
+    def check_coherence(self) -> None:
+        """Raise `InternalError` if the caches or the directory contradict each other (C1)."""
+        check.check_coherence(self._S)
 
     def core_counters(self) -> dict[str, int]:
         """Instructions, branches, mispredictions and forwarded line accesses of all cores."""

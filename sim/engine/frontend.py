@@ -99,6 +99,7 @@ from sim.engine.layout import (
     H_OPS,
     H_ROB,
     H_RUNNING,
+    H_SIGNALLED,
     H_SIGNALS,
     H_SQ,
     H_SQ_RING,
@@ -388,6 +389,7 @@ def synchronise(S: Flat, P: Flat, core: int, ip: int, slot: int, t: int) -> bool
         other = S[H_CORE_BASE] + i * S[H_CORE_STRIDE]
         if other != core and S[other + C_WAIT_SIGNAL] == counter:
             S[other + C_DISPATCH_NEXT] = -1
+            S[H_SIGNALLED] = 1
     return True
 
 

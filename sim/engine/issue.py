@@ -165,13 +165,13 @@ def held_back(S: Flat, core: int, e: int, t: int) -> bool:
 
 
 @njit
-def quiet_until(S: Flat, core: int, e: int, t: int, horizon: int) -> int:
-    """The first cycle after ``t`` in which something else could touch what a load looks at.
+def quiet_until(S: Flat, core: int, e: int, t: int) -> int:
+    """The first cycle after ``t`` in which this core could touch what a load looks at.
 
-    That is another core's next event, or a store older than the load asking for its line: the
-    store buffer's next cycle, or, for stores not retired yet, the next retirement.
+    That is a store older than the load asking for its line: the store buffer's next cycle, or, for
+    stores not retired yet, the next retirement.  What other cores do, `run_load` minds.
     """
-    bound = horizon
+    bound = INF
     if S[core + C_SQ_REQUEST] < S[e + E_SQ]:
         if S[core + C_SQ_REQUEST] < S[core + C_SQ_RETIRED]:
             bound = min(bound, S[core + C_SB_NEXT])
@@ -191,7 +191,7 @@ def array_slots(S: Flat, unit: int, e: int) -> int:
 
 
 @njit
-def begin(S: Flat, core: int, unit: int, e: int, t: int, horizon: int) -> None:
+def begin(S: Flat, core: int, unit: int, e: int, t: int) -> None:
     """Start ``e`` in cycle ``t``, in which the unit has a slot; takes the slots."""
     S[e + E_ISSUE] = t
     S[unit + U_COUNT] -= 1
@@ -200,7 +200,7 @@ def begin(S: Flat, core: int, unit: int, e: int, t: int, horizon: int) -> None:
     if S[e + E_KIND] == KIND_LOAD:
         S[unit + U_FREE] = first
         start_load(S, core, e)
-        if run_load(S, core, e, t, quiet_until(S, core, e, t, horizon)):
+        if run_load(S, core, e, t, quiet_until(S, core, e, t)):
             complete(S, core, e, S[e + E_COMPLETE], S[e + E_COMPLETE])
         return
     slots = S[e + E_SLOTS]
@@ -222,10 +222,10 @@ def begin(S: Flat, core: int, unit: int, e: int, t: int, horizon: int) -> None:
 
 
 @njit
-def go_on_loading(S: Flat, core: int, t: int, horizon: int) -> None:
+def go_on_loading(S: Flat, core: int, t: int) -> None:
     """The load on the pipes goes on in cycle ``t``."""
     e = S[core + C_LOAD_CURRENT]
-    if run_load(S, core, e, t, quiet_until(S, core, e, t, horizon)):
+    if run_load(S, core, e, t, quiet_until(S, core, e, t)):
         complete(S, core, e, S[e + E_COMPLETE], S[e + E_COMPLETE])
         unit = unit_of(core, S[e + E_UNIT])
         if S[H_IN_ORDER] or S[unit + U_HEAD] >= 0:
@@ -246,7 +246,7 @@ def remove(S: Flat, unit: int, previous: int, e: int) -> int:
 
 
 @njit
-def issue_unit(S: Flat, core: int, u: int, t: int, horizon: int) -> None:
+def issue_unit(S: Flat, core: int, u: int, t: int) -> None:
     """Start what is ready on one unit, oldest first; notes when to look again."""
     unit = unit_of(core, u)
     pipes = S[unit + U_PIPES]
@@ -264,7 +264,7 @@ def issue_unit(S: Flat, core: int, u: int, t: int, horizon: int) -> None:
                 break
             if S[e + E_OVERLAP] == 0 or not held_back(S, core, e, t):
                 remove(S, unit, previous, e)
-                begin(S, core, unit, e, t, horizon)
+                begin(S, core, unit, e, t)
                 # it may have put others, ready later, into this very list
                 e = S[previous + E_NEXT] if previous >= 0 else S[unit + U_HEAD]
                 continue
@@ -279,7 +279,7 @@ def issue_unit(S: Flat, core: int, u: int, t: int, horizon: int) -> None:
 
 
 @njit
-def issue_in_order(S: Flat, core: int, t: int, horizon: int) -> None:
+def issue_in_order(S: Flat, core: int, t: int) -> None:
     """Start instructions strictly in program order, as many as find slots in this cycle."""
     while True:
         e = S[core + C_IO_HEAD]
@@ -302,25 +302,25 @@ def issue_in_order(S: Flat, core: int, t: int, horizon: int) -> None:
         S[core + C_IO_HEAD] = S[e + E_NEXT]
         if S[e + E_NEXT] < 0:
             S[core + C_IO_TAIL] = -1
-        begin(S, core, unit, e, t, horizon)
+        begin(S, core, unit, e, t)
 
 
 @njit
-def issue(S: Flat, core: int, t: int, horizon: int) -> None:
+def issue(S: Flat, core: int, t: int) -> None:
     """The issue phase of cycle ``t``."""
     if S[core + C_LOAD_CURRENT] >= 0 and S[core + C_LOAD_NEXT] <= t:
-        go_on_loading(S, core, t, horizon)
+        go_on_loading(S, core, t)
     if S[core + C_ISSUE_WAKE] > t:
         return
     S[core + C_ISSUE_WAKE] = INF
     if S[H_IN_ORDER]:
-        issue_in_order(S, core, t, horizon)
+        issue_in_order(S, core, t)
         return
     wake = INF
     for u in range(S[H_UNITS]):
         unit = unit_of(core, u)
         if S[unit + U_WAKE] <= t:
-            issue_unit(S, core, u, t, horizon)
+            issue_unit(S, core, u, t)
         wake = min(wake, S[unit + U_WAKE])
     S[core + C_ISSUE_WAKE] = min(S[core + C_ISSUE_WAKE], wake)
 

@@ -7,7 +7,9 @@ that knows an offset; compiled code sees the names as constants.
 Names: ``H_`` header words, ``C_`` words of a core block (relative to its base), ``E_`` fields of a
 window entry, ``Q_`` store-queue entries, ``I_`` store instructions, ``U_`` units, ``L_`` one cache
 level, ``O_`` one row of operation properties, ``P_`` one decoded instruction, ``N_`` the
-next instruction of a core, ``A_`` account columns, ``X_`` causes.
+next instruction of a core, ``A_`` account columns, ``X_`` causes,
+``Y_`` a line in the directory, ``Z_`` counters of coherence,
+``J_`` an access made ahead.
 Times are core cycles unless the name ends in ``FS`` (integer femtoseconds).
 """
 
@@ -64,7 +66,7 @@ INF = 1 << 62
     H_L1,  # config blocks of the levels
     H_L2,
     H_L3,
-    H_L3_STATE,  # offset of the shared level's state
+    H_L3_STATE,  # offset of the shared level's state, slice by slice
     H_DRAM,  # offset of the DRAM config block
     H_DRAM_STATE,
     H_ENTRIES,  # core block: offset of the window entries
@@ -75,8 +77,17 @@ INF = 1 << 62
     H_RAS,  # core block: offset of the return stack
     H_LEVEL1,  # core block: offset of L1 state
     H_LEVEL2,  # core block: offset of L2 state
-) = range(59)
-H_SIZE = 64
+    H_HOME_WAYS,  # core block: offset of the ways to each home, FS
+    H_CORE_WAYS,  # core block: offset of the ways to each core, FS
+    H_SNOOP,  # how long a core takes to answer another's request, FS
+    H_DIRECTORY,  # offset of the directory, two words a line; 0: one core needs none
+    H_COHERENCE,  # offset of the counters of sim.account.COHERENCE_COUNTERS
+    H_TIMES,  # offset of the cores' next events, FS; INF: none
+    H_SIGNALLED,  # 1: a core has raised a counter that others wait for
+    H_WALKER,  # offset of the core whose walk is under way
+    H_AHEAD,  # core block: offset of the accesses made ahead
+) = range(68)
+H_SIZE = 80
 
 MAX_UNITS = 8
 
@@ -129,6 +140,11 @@ MAX_UNITS = 8
     C_US_FS,
     C_PROGRAM,  # offset of the core's program in P
     C_PROGRAM_WORDS,
+    C_BIT,  # the core in a directory entry: 1 << number
+    C_GRANT,  # flags of the line last brought: TAG_SHARED or 0
+    C_HORIZON,  # first cycle in which another core could do something
+    C_WALK,  # cycle of the walk under way
+    C_AHEAD,  # accesses of the current load made past C_HORIZON
     # the next instruction, decoded: its shapes and costs
     N_PC,  # which one, -1: none
     N_ROWS,
@@ -143,8 +159,8 @@ MAX_UNITS = 8
     N_ROW_BYTES,
     N_PIECES,
     N_STREAM,  # of a matmul on an array: slots if it continues a fold, 0: it has several
-) = range(60)
-C_X = 64  # 32 scalar registers
+) = range(65)
+C_X = 72  # 32 scalar registers
 C_RENAME = C_X + 32  # producer sequence number of x0-x31, t0-t63
 C_SHAPE = C_RENAME + 96  # per tile: rows, cols, type (0 none, 1 f32, 2 bf16 operand), B-copy valid
 C_UNITS = C_SHAPE + 64 * 4
@@ -225,6 +241,11 @@ Q_SIZE = 8
 I_LO, I_HI, I_FIRST, I_END = range(4)
 I_SIZE = 4
 
+# --- an access made ahead: its cycle, what it did to its set, where the load stood before --------
+J_CYCLE, J_TAGS, J_POSITION, J_ROW, J_BYTE, J_SLOT, J_DONE, J_LEVEL = range(8)
+J_SIZE = 8
+AHEAD_ENTRIES = 64
+
 # --- a cache level: config block -----------------------------------------------------------------
 (
     L_PRESENT,
@@ -239,7 +260,10 @@ I_SIZE = 4
     L_DISTANCE,
     L_SET_MASK,  # sets - 1 if a power of two, else -1
     L_WIDTH_SHIFT,  # log2 of the bandwidth if a power of two, else -1
-) = range(12)
+    L_SLICES,  # L3: slices, and words of a slice's state; sets are those of one slice
+    L_SLICE_SIZE,
+    L_INCLUSIVE,
+) = range(15)
 L_SIZE = 16
 PREFETCH_NONE, PREFETCH_NEXT_LINE, PREFETCH_STRIDE = range(3)
 
@@ -258,7 +282,7 @@ PREFETCH_NONE, PREFETCH_NEXT_LINE, PREFETCH_STRIDE = range(3)
     V_PREFETCH_DROPPED,
     V_MSHR_STALLS,
 ) = range(12)
-V_MSHR = 16  # ring of (line, fill * 4 + level), ascending by fill
+V_MSHR = 16  # ring of (line, fill * LEVELS + level), ascending by fill; line -1: no line's
 MSHR_RING = 1024
 MSHR_MASK = MSHR_RING - 1
 V_STRIDES = V_MSHR + 2 * MSHR_RING  # stride table: pc, last line, stride, confidence
@@ -269,6 +293,23 @@ TAG_SHIFT = 8
 TAG_DIRTY = 1
 TAG_PREFETCHED = 2
 TAG_IN_FLIGHT = 4
+TAG_SHARED = 8  # may only be read: another core may hold it too
+
+# --- the directory: two words a line -------------------------------------------------------------
+Y_HOLDERS, Y_BUSY = range(2)  # C_BITs of the cores it was given to, and OWNER; busy until, FS
+Y_SIZE = 2
+OWNER = 1 << 62  # the only holder was given the line to write
+(
+    Z_READS,
+    Z_EXCLUSIVE_READS,
+    Z_UPGRADES,
+    Z_FORWARDS,
+    Z_INVALIDATIONS,
+    Z_DOWNGRADES,
+    Z_STALE,
+    Z_BACK_INVALIDATIONS,
+) = range(8)
+Z_SIZE = 8
 
 # --- DRAM: config block and state, times in femtoseconds -----------------------------------------
 (
@@ -378,8 +419,9 @@ A_CAUSES = 4  # dispatch slots by cause follow
     X_L2,
     X_L3,
     X_DRAM,
+    X_COHERENCE,
     X_UNIT,  # plus the unit's number
-) = range(10)
+) = range(11)
 CAUSES = X_UNIT + MAX_UNITS
 A_COLUMNS = A_CAUSES + CAUSES
 

@@ -1,10 +1,13 @@
 """Loads: one access per row and line, as many per cycle as there are load pipes (rules L1-L5)."""
 
 from isa.table import OP
-from sim.engine.caches import LEVEL_BITS, LEVELS, l1_access
+from sim.engine.ahead import hit_ahead, remember_load
+from sim.engine.caches import l1_access
 from sim.engine.flat import Flat
 from sim.engine.jit import njit
 from sim.engine.layout import (
+    C_AHEAD,
+    C_HORIZON,
     C_LOAD_BYTE,
     C_LOAD_CURRENT,
     C_LOAD_DONE,
@@ -30,6 +33,7 @@ from sim.engine.layout import (
     U_SIZE,
     X_L1,
 )
+from sim.engine.level import LEVEL_BITS, LEVELS
 from sim.engine.stores import forward, row_address
 
 PREFETCH = OP["prefetch"]
@@ -49,9 +53,10 @@ def start_load(S: Flat, core: int, e: int) -> None:
 def run_load(S: Flat, core: int, e: int, t: int, bound: int) -> bool:
     """Make the accesses of the load on the pipes, from cycle ``t`` on, before cycle ``bound``.
 
-    Up to ``bound`` nothing else can touch what the accesses look at, so they may be made ahead of
-    the clock.  Returns True when all are made (E_COMPLETE is set), else C_LOAD_NEXT tells when to
-    go on.
+    Up to ``bound`` nothing else of this core can touch what the accesses look at, and up to
+    C_HORIZON no other core, so they are made ahead of the clock; past C_HORIZON only hits, which
+    can be taken back until their cycle has come.  Returns True when all are made (E_COMPLETE is
+    set), else C_LOAD_NEXT tells when to go on.
     """
     unit = core + C_UNITS + S[e + E_UNIT] * U_SIZE
     pipes = S[unit + U_PIPES]
@@ -71,23 +76,25 @@ def run_load(S: Flat, core: int, e: int, t: int, bound: int) -> bool:
     end = (t + 1) * pipes  # first slot of the next cycle
     slot = max(S[unit + U_FREE], t * pipes)
     hint = S[e + E_OP] == PREFETCH
+    S[core + C_AHEAD] = 0
     while row < rows:
         while slot >= end:
             cycle += 1
             end += pipes
-        if cycle >= bound:
-            S[unit + U_FREE] = slot
-            S[core + C_LOAD_ROW] = row
-            S[core + C_LOAD_BYTE] = byte
-            S[core + C_LOAD_DONE] = done
-            S[e + E_LEVEL] = level
-            S[core + C_LOAD_NEXT] = cycle
-            return False
         start = row_address(S, core, e, row) + byte
         line = start >> shift
         stop = min(start + row_bytes - byte, (line + 1) << shift)
         arrival = -1
-        if overlap:
+        if cycle >= bound:
+            break
+        if cycle >= S[core + C_HORIZON]:
+            if overlap or not hit_ahead(S, core, line, cycle):
+                break
+            remember_load(S, core, row, byte, slot, done, level)
+            arrival = cycle + latency
+            if arrival >= done:
+                level = X_L1
+        elif overlap:
             arrival = forward(S, core, e, start, stop, cycle)
         if arrival < 0:
             served = l1_access(S, core, line, cycle, pc, region, latency, 0)
@@ -110,6 +117,12 @@ def run_load(S: Flat, core: int, e: int, t: int, bound: int) -> bool:
             row += 1
     S[unit + U_FREE] = slot
     S[e + E_LEVEL] = level
+    if row < rows or S[core + C_AHEAD]:
+        S[core + C_LOAD_ROW] = row
+        S[core + C_LOAD_BYTE] = byte
+        S[core + C_LOAD_DONE] = done
+        S[core + C_LOAD_NEXT] = cycle
+        return False
     S[e + E_COMPLETE] = done
     S[core + C_LOAD_CURRENT] = -1
     S[core + C_LOAD_NEXT] = INF

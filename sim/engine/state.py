@@ -11,8 +11,9 @@ from isa.errors import UserError
 from isa.memory import MemoryMap
 from isa.program import Program
 from isa.table import BY_OPCODE, FLOPS, OP, Instruction
+from sim.account import COHERENCE_COUNTERS
 from sim.engine import layout as at
-from sim.machine.schema import Cache, Machine
+from sim.machine.schema import Cache, Machine, SharedCache
 
 I64 = NDArray[np.int64]
 SIGNALS = 1 << 16
@@ -144,8 +145,10 @@ def most_store_entries(machine: Machine) -> int:
 
 
 def cache_words(cache: Cache) -> int:
-    """State words of a cache level."""
-    return at.V_TAGS + cache.sets * cache.ways + 8  # sets are read eight words at a time
+    """State words of a cache level, of L3 those of one slice."""
+    slices = cache.slices if isinstance(cache, SharedCache) else 1
+    # sets are read eight words at a time
+    return (at.V_TAGS + cache.sets // slices * cache.ways + 8 + 7) // 8 * 8
 
 
 def put_cache(S: I64, cfg: int, cache: Cache | None, shared_fs: int | None) -> None:
@@ -153,6 +156,11 @@ def put_cache(S: I64, cfg: int, cache: Cache | None, shared_fs: int | None) -> N
     if cache is None:
         return
     sets = cache.sets
+    if isinstance(cache, SharedCache):
+        sets //= cache.slices
+        S[cfg + at.L_SLICES] = cache.slices
+        S[cfg + at.L_SLICE_SIZE] = cache_words(cache)
+        S[cfg + at.L_INCLUSIVE] = cache.inclusive
     S[cfg + at.L_PRESENT] = 1
     S[cfg + at.L_SETS] = sets
     S[cfg + at.L_SET_MASK] = sets - 1 if shift_of(sets) >= 0 else -1
@@ -247,10 +255,14 @@ def build(
     ras = inner.take(max(core.return_stack, 1))
     level1 = inner.take(cache_words(machine.l1))
     level2 = inner.take(cache_words(machine.l2)) if machine.l2 else 0
+    cores = len(programs)
+    home_ways = inner.take(machine.homes)
+    core_ways = inner.take(cores)
+    ahead = inner.take(at.AHEAD_ENTRIES * at.J_SIZE)
     stride = inner.take(0)
 
     outer = Allocator(at.H_SIZE)
-    core_base = outer.take(stride * len(programs))
+    core_base = outer.take(stride * cores)
     configs = [outer.take(at.L_SIZE) for _ in range(3)]
     dram = outer.take(at.D_SIZE)
     ops = outer.take(256 * at.O_SIZE)
@@ -259,21 +271,28 @@ def build(
     signals = outer.take(SIGNALS)
     control = outer.take(memory.control_bytes // 8)
     log_at = outer.take(log * at.G_SIZE) if log else 0
-    l3_state = outer.take(cache_words(machine.l3)) if machine.l3 else 0
+    l3_state = outer.take(cache_words(machine.l3) * machine.homes) if machine.l3 else 0
+    coherence = outer.take(len(COHERENCE_COUNTERS))
+    times = outer.take(cores)
     dram_state = outer.end = (outer.end + 7) // 8 * 8
 
     header = np.zeros(outer.end, dtype=np.int64)
     channel_words = put_dram(header, machine, dram)
-    S = np.zeros(dram_state + channel_words * machine.dram.channels, dtype=np.int64)
+    # The directory comes last: the host gives memory only to what is touched of it.
+    directory = dram_state + channel_words * machine.dram.channels
+    lines = -(-memory.total_bytes // machine.l1.line)
+    S = np.zeros(directory + (lines * at.Y_SIZE if cores > 1 else 0), dtype=np.int64)
     S[: len(header)] = header
 
     put_cache(S, configs[0], machine.l1, None)
     put_cache(S, configs[1], machine.l2, None)
-    l3_clock = (machine.l3.clock if machine.l3 else None) or machine.clock
-    put_cache(S, configs[2], machine.l3, MHZ_TO_FS // l3_clock)
+    l3_cycle = MHZ_TO_FS // ((machine.l3.clock if machine.l3 else None) or machine.clock)
+    put_cache(S, configs[2], machine.l3, l3_cycle)
     put_ops(S, ops, machine, units)
     if machine.l3:
-        S[l3_state + at.V_TAGS : l3_state + cache_words(machine.l3)] = -1
+        size = cache_words(machine.l3)
+        slices = S[l3_state : l3_state + size * machine.homes].reshape(machine.homes, size)
+        slices[:, at.V_TAGS :] = -1
     for k in range(machine.dram.channels):
         channel = dram_state + k * channel_words
         S[channel + at.K_BUS : channel + at.K_BANKS] = -1
@@ -287,7 +306,7 @@ def build(
         S[tensors + 2 * i + 1] = tensor.end
 
     values_of: dict[int, int] = {
-        at.H_CORES: len(programs),
+        at.H_CORES: cores,
         at.H_CORE_BASE: core_base,
         at.H_CORE_STRIDE: stride,
         at.H_VALUES: int(values),
@@ -336,6 +355,13 @@ def build(
         at.H_RAS: ras,
         at.H_LEVEL1: level1,
         at.H_LEVEL2: level2,
+        at.H_HOME_WAYS: home_ways,
+        at.H_CORE_WAYS: core_ways,
+        at.H_SNOOP: machine.interconnect.snoop_cycles * l3_cycle,
+        at.H_DIRECTORY: directory if cores > 1 else 0,
+        at.H_COHERENCE: coherence,
+        at.H_TIMES: times,
+        at.H_AHEAD: ahead,
     }
     for word, value in values_of.items():
         S[word] = value
@@ -346,6 +372,13 @@ def build(
         block = S[core_base + i * stride : core_base + (i + 1) * stride]
         put_core(block, machine, level1, level2, predictor)
         block[at.C_F_MHZ] = machine.clock_of(i)
+
+        block[at.C_BIT] = 1 << i
+        hop = machine.interconnect.hop_cycles * l3_cycle
+        for home in range(machine.homes):
+            block[home_ways + home] = hop * machine.home_hops(i, home, cores)
+        for other in range(cores):
+            block[core_ways + other] = hop * machine.core_hops(i, other, cores)
         rows = decode_program(program)
         block[at.C_PROGRAM] = offset
         block[at.C_PROGRAM_WORDS] = len(program)
@@ -371,6 +404,7 @@ def put_core(block: I64, machine: Machine, level1: int, level2: int, predictor: 
         at.C_LOAD_NEXT,
         at.C_ISSUE_WAKE,
         at.C_NEXT,
+        at.C_HORIZON,
     ):
         block[word] = at.INF
     for word in (

@@ -4,7 +4,7 @@ An entry holds bytes [lo, hi) of one line.  Positions only grow: drained < reque
 allocated.  Entries leave in order, one per cycle, each after it has its line.
 """
 
-from sim.engine.caches import LEVEL_BITS, l1_access
+from sim.engine.caches import l1_access
 from sim.engine.flat import Flat
 from sim.engine.jit import njit
 from sim.engine.layout import (
@@ -49,6 +49,7 @@ from sim.engine.layout import (
     Q_SIZE,
     TAG_DIRTY,
 )
+from sim.engine.level import LEVEL_BITS
 
 
 @njit

@@ -1,0 +1,171 @@
+"""What all cores share: L3 in slices, and memory behind it (rules C2, C7, M1-M7); femtoseconds."""
+
+from sim.engine.dram import dram_read, dram_write
+from sim.engine.flat import Flat
+from sim.engine.jit import njit
+from sim.engine.layout import (
+    A_COLUMNS,
+    A_DRAM_READ,
+    A_DRAM_WRITE,
+    H_ACCOUNT,
+    H_COHERENCE,
+    H_CORE_BASE,
+    H_CORE_STRIDE,
+    H_CORES,
+    H_DIRECTORY,
+    H_L3,
+    H_L3_STATE,
+    H_LINE_SHIFT,
+    L_BANDWIDTH,
+    L_FILL,
+    L_HIT,
+    L_INCLUSIVE,
+    L_MSHRS,
+    L_PRESENT,
+    L_SLICE_SIZE,
+    L_SLICES,
+    L_WAYS,
+    TAG_DIRTY,
+    TAG_IN_FLIGHT,
+    TAG_SHIFT,
+    V_HITS,
+    V_MISSES,
+    V_MSHR_STALLS,
+    V_PORT,
+    V_WRITEBACKS,
+    X_DRAM,
+    X_L1,
+    X_L3,
+    Y_HOLDERS,
+    Y_SIZE,
+    Z_BACK_INVALIDATIONS,
+)
+from sim.engine.level import LEVELS, hit, mshr_free_at, mshr_held, mshr_take, set_of
+from sim.engine.sets import find, to_front
+from sim.engine.snoops import remove
+
+
+@njit
+def memory_write(S: Flat, line: int, t: int, region: int) -> None:
+    S[S[H_ACCOUNT] + region * A_COLUMNS + A_DRAM_WRITE] += 1 << S[H_LINE_SHIFT]
+    dram_write(S, line, t)
+
+
+@njit
+def memory_read(S: Flat, line: int, t: int, region: int) -> int:
+    S[S[H_ACCOUNT] + region * A_COLUMNS + A_DRAM_READ] += 1 << S[H_LINE_SHIFT]
+    return dram_read(S, line, t)
+
+
+@njit
+def home_of(S: Flat, line: int) -> int:
+    """The slice of L3 that a line belongs to, 0 without L3."""
+    slices = S[S[H_L3] + L_SLICES]
+    return line % slices if slices > 1 else 0
+
+
+@njit
+def slice_of(S: Flat, cfg: int, line: int) -> int:
+    """Offset of the state of the line's slice."""
+    return S[H_L3_STATE] + home_of(S, line) * S[cfg + L_SLICE_SIZE]
+
+
+@njit
+def l3_set(S: Flat, cfg: int, state: int, line: int) -> int:
+    """Offset of the line's set in its slice."""
+    slices = S[cfg + L_SLICES]
+    return set_of(S, cfg, state, line // slices if slices > 1 else line)
+
+
+@njit
+def recall(S: Flat, line: int) -> bool:
+    """A line leaves an inclusive L3, so all private caches too; whether it was dirty in any."""
+    holders = 1
+    if S[H_DIRECTORY]:
+        entry = S[H_DIRECTORY] + line * Y_SIZE
+        holders = S[entry + Y_HOLDERS]
+        S[entry + Y_HOLDERS] = 0
+    dirty = False
+    for i in range(S[H_CORES]):
+        if holders >> i & 1:
+            found = remove(S, S[H_CORE_BASE] + i * S[H_CORE_STRIDE], line)
+            S[S[H_COHERENCE] + Z_BACK_INVALIDATIONS] += found >> 1
+            if found & 1:
+                dirty = True
+    return dirty
+
+
+@njit
+def l3_insert(S: Flat, state: int, line: int, flags: int, t: int, region: int) -> None:
+    cfg = S[H_L3]
+    tags = l3_set(S, cfg, state, line)
+    last = S[cfg + L_WAYS] - 1
+    victim = S[tags + last]
+    if victim >= 0:
+        dirty = victim & TAG_DIRTY != 0
+        if S[cfg + L_INCLUSIVE] and recall(S, victim >> TAG_SHIFT):
+            dirty = True
+        if dirty:
+            S[state + V_WRITEBACKS] += 1
+            memory_write(S, victim >> TAG_SHIFT, t, region)
+    to_front(S, tags, last, line << TAG_SHIFT | flags)
+
+
+@njit
+def l3_port(S: Flat, cfg: int, state: int, t: int) -> int:
+    """Take the slice's bandwidth for one line; returns when the request is served."""
+    start = max(t, S[state + V_PORT])
+    S[state + V_PORT] = start + S[cfg + L_BANDWIDTH]
+    return start
+
+
+@njit
+def shared_port(S: Flat, line: int, t: int) -> int:
+    """A request arrives at the line's home at ``t``; returns when it has passed the port."""
+    cfg = S[H_L3]
+    if S[cfg + L_PRESENT] == 0:
+        return t
+    return l3_port(S, cfg, slice_of(S, cfg, line), t)
+
+
+@njit
+def shared_read(S: Flat, line: int, t: int, region: int, demand: bool) -> int:
+    """L3's or memory's answer to a request served at ``t``: time at the home * LEVELS + level."""
+    cfg = S[H_L3]
+    if S[cfg + L_PRESENT] == 0:
+        return memory_read(S, line, t, region) * LEVELS + (X_DRAM - X_L1)
+    state = slice_of(S, cfg, line)
+    tags = l3_set(S, cfg, state, line)
+    position = find(S, tags, S[cfg + L_WAYS], line)
+    if position >= 0:
+        if demand:
+            S[state + V_HITS] += 1
+        served = hit(S, state, tags, position, t, demand, 0)
+        return max(served, (t + S[cfg + L_HIT]) * LEVELS + (X_L3 - X_L1))
+    if demand:
+        S[state + V_MISSES] += 1
+    if mshr_held(S, state, t) >= S[cfg + L_MSHRS]:
+        S[state + V_MSHR_STALLS] += 1
+        t = mshr_free_at(S, cfg, state)
+    l3_insert(S, state, line, TAG_IN_FLIGHT, t, region)
+    arrival = memory_read(S, line, t + S[cfg + L_HIT], region)
+    served = (arrival + S[cfg + L_FILL]) * LEVELS + (X_DRAM - X_L1)
+    mshr_take(S, state, line, served)
+    return served
+
+
+@njit
+def shared_write(S: Flat, line: int, t: int, region: int) -> None:
+    """A dirty line comes back from a core."""
+    cfg = S[H_L3]
+    if S[cfg + L_PRESENT] == 0:
+        memory_write(S, line, t, region)
+        return
+    state = slice_of(S, cfg, line)
+    t = l3_port(S, cfg, state, t)
+    tags = l3_set(S, cfg, state, line)
+    position = find(S, tags, S[cfg + L_WAYS], line)
+    if position >= 0:
+        to_front(S, tags, position, S[tags + position] | TAG_DIRTY)
+    else:
+        l3_insert(S, state, line, TAG_DIRTY, t, region)
