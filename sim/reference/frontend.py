@@ -16,6 +16,7 @@ from sim.reference.account import Account
 from sim.reference.instruction import Flight
 from sim.reference.pieces import memory_rows, split
 from sim.reference.predictor import Predictor
+from sim.reference.races import Recording
 from sim.reference.work import Work, measure
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class FrontEnd:
         self.deferred = 0  # slots of a load that has not made all its accesses
         self.waits_for: tuple[int, int] | None = None  # counter and count, for `wait`
         self.stop = ""  # what stopped dispatch in the last cycle
+        self.recording: Recording | None = None  # of accesses, to look for races
         self.counts = {"instructions": 0, "branches": 0, "mispredictions": 0}
 
     def restart(self, cycle: int) -> None:
@@ -179,6 +181,8 @@ class FrontEnd:
         if op is not None:  # region is none of those that count
             self.core.count_instruction()
         flight = None if op is None else self._flight(pc, instr, op)
+        if self.recording:
+            self.recording.see(self.core.number, state, instr)
         state.next_pc = pc + 1
         FUNCTIONS[instr.mnemonic](state, *instr.operands)  # F4
         if not 0 <= state.next_pc < len(self.code):

@@ -31,6 +31,7 @@ from sim.reference.dram import Dram
 from sim.reference.instruction import Flight
 from sim.reference.invariant import CheckedFirstLevel, Invariant
 from sim.reference.observe import CoreView, view
+from sim.reference.races import RaceCheck
 from sim.reference.shared import PrivateCaches, Shared
 
 FS_PER_SECOND = 10**15
@@ -44,7 +45,8 @@ class ReferenceCpu:
     ``mem`` is tensor memory (``None`` with values off), ``control`` the control segment (int64
     words); the caller fills both. ``log`` keeps the dispatch, issue, complete and retire cycles of
     that many instructions. ``check_coherence`` checks the invariant (see the method) after every
-    access of an instruction. Raises `UserError` for programs that do not fit the machine.
+    access of an instruction; ``races`` looks for data races. Raises `UserError` for programs that
+    do not fit the machine.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class ReferenceCpu:
         regions: int = 1,
         log: int = 0,
         check_coherence: bool = False,
+        races: RaceCheck | None = None,
     ) -> None:
         target = machine.target()
         for program in programs:
@@ -74,6 +77,7 @@ class ReferenceCpu:
         self._account = Account(regions, list(machine.core.units))
         self._log: list[tuple[int, ...]] = []
         self._log_length = log
+        self._races = races
         self._instructions = 0
         self._limit: int | None = None
         self._cycles_done = 0
@@ -127,12 +131,14 @@ class ReferenceCpu:
         """Let every core begin at a label of its program, in its first cycle after all halted."""
         self._counters.clear()
         begins = self.core_cycles
+        recording = self._races.begin(self.programs, self.memory) if self._races else None
         for core, program, begin in zip(self._cores, self.programs, begins, strict=True):
             core.state.pc = program.entry(entry)
             core.state.region = 0
             core.state.halted = False
             core.next = begin
             core.front.restart(begin)
+            core.front.recording = recording
             self._lives[core.number] = self.environment.process(self._live(core))
 
     def run(

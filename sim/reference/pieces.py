@@ -58,6 +58,18 @@ def memory_rows(state: State, instr: Instr) -> list[tuple[int, int]]:
     return [(x[address] + i * x[stride], cols * size) for i in range(rows)]
 
 
+def control_words(state: State, instr: Instr) -> list[int]:
+    """Byte address of every word of the control segment an instruction is about to access."""
+    x = state.x
+    if instr.mnemonic in ("ld", "st"):
+        _, offset, base = instr.operands
+        return [x[base] + offset]
+    if instr.row.access == "gather":
+        _, _, _, index, rows_x, _ = instr.operands
+        return [x[index] + 8 * i for i in range(x[rows_x])]
+    return []
+
+
 def split(rows: list[tuple[int, int]], line_bytes: int) -> list[Piece]:
     """One piece per row and line touched: rows upward, bytes upward."""
     pieces = []
