@@ -125,4 +125,5 @@ def take_back(S: Flat, core: int) -> None:
     S[core + C_NEXT] = min(S[core + C_NEXT], S[a + J_CYCLE])
     again = cycle_to_fs(S, core, S[core + C_NEXT])
     S[S[H_TIMES] + (core - S[H_CORE_BASE]) // S[H_CORE_STRIDE]] = again
-    S[walker + C_HORIZON] = min(S[walker + C_HORIZON], fs_to_cycle(S, walker, again))
+    horizon = max(fs_to_cycle(S, walker, again), S[walker + C_WALK] + 1)
+    S[walker + C_HORIZON] = min(S[walker + C_HORIZON], horizon)

@@ -80,7 +80,7 @@ INF = 1 << 62
     H_HOME_WAYS,  # core block: offset of the ways to each home, FS
     H_CORE_WAYS,  # core block: offset of the ways to each core, FS
     H_SNOOP,  # how long a core takes to answer another's request, FS
-    H_DIRECTORY,  # offset of the directory, two words a line; 0: one core needs none
+    H_DIRECTORY,  # offset of the directory, Y_SIZE words a line; 0: one core needs none
     H_COHERENCE,  # offset of the counters of sim.account.COHERENCE_COUNTERS
     H_TIMES,  # offset of the cores' next events, FS; INF: none
     H_SIGNALLED,  # 1: a core has raised a counter that others wait for
@@ -295,9 +295,13 @@ TAG_PREFETCHED = 2
 TAG_IN_FLIGHT = 4
 TAG_SHARED = 8  # may only be read: another core may hold it too
 
-# --- the directory: two words a line -------------------------------------------------------------
-Y_HOLDERS, Y_BUSY = range(2)  # C_BITs of the cores it was given to, and OWNER; busy until, FS
-Y_SIZE = 2
+# --- the directory, line by line -----------------------------------------------------------------
+(
+    Y_HOLDERS,  # C_BITs of the cores it was given to, and OWNER
+    Y_BUSY,  # until, FS
+    Y_FILL,  # of L3, FS * LEVELS + level
+) = range(3)
+Y_SIZE = 3
 OWNER = 1 << 62  # the only holder was given the line to write
 (
     Z_READS,

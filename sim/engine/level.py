@@ -62,14 +62,29 @@ def mshr_free_at(S: Flat, cfg: int, state: int) -> int:
 
 
 @njit
+def mshr_wait(S: Flat, cfg: int, state: int, t: int) -> int:
+    """When a miss at ``t`` has an MSHR, whatever was asked before: times need not come in order."""
+    head = S[state + V_MSHR_TAIL] - S[cfg + L_MSHRS]
+    if head < 0:
+        return t
+    S[state + V_MSHR_HEAD] = head
+    return max(t, mshr_free_at(S, cfg, state))
+
+
+@njit
 def mshr_take(S: Flat, state: int, line: int, served: int) -> None:
-    """Hold an MSHR for ``line`` until its fill; the ring stays sorted by release."""
+    """Hold an MSHR for ``line`` until its fill; the ring stays sorted by release.
+
+    If the line has left the cache while in flight and this fill comes first, the older entry is no
+    line's any more.
+    """
     i = S[state + V_MSHR_TAIL]
     S[state + V_MSHR_TAIL] = i + 1
     head = S[state + V_MSHR_HEAD]
     ring = state + V_MSHR
     while i > head and S[ring + 2 * ((i - 1) & MSHR_MASK) + 1] > served:
-        S[ring + 2 * (i & MSHR_MASK)] = S[ring + 2 * ((i - 1) & MSHR_MASK)]
+        older = S[ring + 2 * ((i - 1) & MSHR_MASK)]
+        S[ring + 2 * (i & MSHR_MASK)] = -1 if older == line else older
         S[ring + 2 * (i & MSHR_MASK) + 1] = S[ring + 2 * ((i - 1) & MSHR_MASK) + 1]
         i -= 1
     S[ring + 2 * (i & MSHR_MASK)] = line
@@ -114,8 +129,8 @@ def hit(S: Flat, state: int, tags: int, position: int, t: int, demand: bool, dir
 def take_line(S: Flat, cfg: int, state: int, line: int) -> int:
     """Remove a line; returns its tag word, -1 if it is not there.
 
-    The rest keeps its order, and the free place is the next to be taken.  If the line is in
-    flight its MSHR is held on, but is no line's any more.
+    The rest keeps its order, and the free place is the next to be taken.  The MSHR of a line in
+    flight is held on.
     """
     ways = S[cfg + L_WAYS]
     tags = set_of(S, cfg, state, line)
@@ -123,11 +138,6 @@ def take_line(S: Flat, cfg: int, state: int, line: int) -> int:
     if position < 0:
         return -1
     word = S[tags + position]
-    if word & TAG_IN_FLIGHT:
-        ring = state + V_MSHR
-        for i in range(S[state + V_MSHR_HEAD], S[state + V_MSHR_TAIL]):
-            if S[ring + 2 * (i & MSHR_MASK)] == line:
-                S[ring + 2 * (i & MSHR_MASK)] = -1
     for i in range(position, ways - 1):
         S[tags + i] = S[tags + i + 1]
     S[tags + ways - 1] = -1

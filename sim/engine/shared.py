@@ -20,7 +20,6 @@ from sim.engine.layout import (
     L_FILL,
     L_HIT,
     L_INCLUSIVE,
-    L_MSHRS,
     L_PRESENT,
     L_SLICE_SIZE,
     L_SLICES,
@@ -29,6 +28,7 @@ from sim.engine.layout import (
     TAG_IN_FLIGHT,
     TAG_SHIFT,
     V_HITS,
+    V_MERGES,
     V_MISSES,
     V_MSHR_STALLS,
     V_PORT,
@@ -36,11 +36,12 @@ from sim.engine.layout import (
     X_DRAM,
     X_L1,
     X_L3,
+    Y_FILL,
     Y_HOLDERS,
     Y_SIZE,
     Z_BACK_INVALIDATIONS,
 )
-from sim.engine.level import LEVELS, hit, mshr_free_at, mshr_held, mshr_take, set_of
+from sim.engine.level import LEVEL_BITS, LEVELS, hit, mshr_take, mshr_wait, set_of
 from sim.engine.sets import find, to_front
 from sim.engine.snoops import remove
 
@@ -129,6 +130,24 @@ def shared_port(S: Flat, line: int, t: int) -> int:
 
 
 @njit
+def l3_hit(S: Flat, state: int, tags: int, position: int, t: int, demand: bool) -> int:
+    """`hit` where busy lines hold requests up, so that their times do not come in order."""
+    if S[H_DIRECTORY] == 0:
+        return hit(S, state, tags, position, t, demand, 0)
+    word = S[tags + position]
+    served = 0
+    if word & TAG_IN_FLIGHT:
+        served = S[S[H_DIRECTORY] + (word >> TAG_SHIFT) * Y_SIZE + Y_FILL]
+        if served >> LEVEL_BITS <= t:
+            served = 0
+        elif demand:
+            S[state + V_MERGES] += 1
+    if position > 0:
+        to_front(S, tags, position, word)
+    return served
+
+
+@njit
 def shared_read(S: Flat, line: int, t: int, region: int, demand: bool) -> int:
     """L3's or memory's answer to a request served at ``t``: time at the home * LEVELS + level."""
     cfg = S[H_L3]
@@ -140,17 +159,19 @@ def shared_read(S: Flat, line: int, t: int, region: int, demand: bool) -> int:
     if position >= 0:
         if demand:
             S[state + V_HITS] += 1
-        served = hit(S, state, tags, position, t, demand, 0)
+        served = l3_hit(S, state, tags, position, t, demand)
         return max(served, (t + S[cfg + L_HIT]) * LEVELS + (X_L3 - X_L1))
     if demand:
         S[state + V_MISSES] += 1
-    if mshr_held(S, state, t) >= S[cfg + L_MSHRS]:
+    leaves = mshr_wait(S, cfg, state, t)
+    if leaves > t:
         S[state + V_MSHR_STALLS] += 1
-        t = mshr_free_at(S, cfg, state)
-    l3_insert(S, state, line, TAG_IN_FLIGHT, t, region)
-    arrival = memory_read(S, line, t + S[cfg + L_HIT], region)
+    l3_insert(S, state, line, TAG_IN_FLIGHT, leaves, region)
+    arrival = memory_read(S, line, leaves + S[cfg + L_HIT], region)
     served = (arrival + S[cfg + L_FILL]) * LEVELS + (X_DRAM - X_L1)
     mshr_take(S, state, line, served)
+    if S[H_DIRECTORY]:
+        S[S[H_DIRECTORY] + line * Y_SIZE + Y_FILL] = served
     return served
 
 
