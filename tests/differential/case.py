@@ -87,7 +87,8 @@ def execute(engine: type[Any], case: Case) -> Outcome:
     """Run a case on an engine."""
     assembled = [assemble(text) for text in case.texts]
     programs, memory = [each.program for each in assembled], assembled[0].memory
-    cpu = engine(case.load(), programs, memory, regions=REGIONS, log=LOG)
+    checks = {"check_coherence": True} if engine is ReferenceCpu else {}
+    cpu = engine(case.load(), programs, memory, regions=REGIONS, log=LOG, **checks)
     cpu.environment.process(schedule(case.changes)(cpu))
     assembled[0].write_tensors(cpu.mem)
     cpu.control[:] = np.arange(len(cpu.control)) % 24
@@ -98,6 +99,7 @@ def execute(engine: type[Any], case: Case) -> Outcome:
             cpu.run(instruction_limit=LIMIT)
     except SimulationFault as error:
         fault = str(error)
+    cpu.check_coherence()
     names = [*ACCOUNT_COLUMNS, *cpu.causes()]
     table = cpu.account()
     rows = [tuple(map(int, row)) for row in cpu.log()]
@@ -111,6 +113,7 @@ def execute(engine: type[Any], case: Case) -> Outcome:
             **cpu.cache_counters(),
             "DRAM": cpu.dram_counters(),
             "core": cpu.core_counters(),
+            "coherence": cpu.coherence_counters(),
         },
         mem=np.asarray(cpu.mem).copy(),
         control=cpu.control.copy(),

@@ -86,6 +86,12 @@ L3 = {
     "l3.fill_cycles": (0, 2),
     "l3.clock": ("500MHz", "1.3GHz", "2.1GHz"),
     "l3.bytes_per_cycle": (3, 8, 64),
+    "l3.inclusive": ("true",),
+}
+INTERCONNECT = {
+    "interconnect.topology": ("crossbar", "ring", "mesh"),
+    "interconnect.hop_cycles": (0, 1, 3, 40),
+    "interconnect.snoop_cycles": (0, 1, 7, 90),
 }
 REFRESH = (("0", "0"), ("400", "150"), ("7800", "300"), ("1000", "860"))
 
@@ -96,9 +102,11 @@ def _pick(draw: st.DrawFn, choices: dict[str, tuple[object, ...]], most: int) ->
 
 
 def _geometry(draw: st.DrawFn, level: str, line: int) -> list[str]:
-    sets = draw(st.sampled_from((1, 2, 3, 8, 12)))
+    slices = draw(st.sampled_from((1, 2, 3, 5))) if level == "l3" else 1
+    sets = slices * draw(st.sampled_from((1, 2, 3, 8, 12)))
     ways = draw(st.sampled_from((1, 2, 3, 5)))
-    return [f"{level}.ways={ways}", f"{level}.size={sets * ways * line}B"]
+    sliced = [f"l3.slices={slices}"] if slices > 1 else []
+    return [f"{level}.ways={ways}", f"{level}.size={sets * ways * line}B", *sliced]
 
 
 def _array(draw: st.DrawFn, rows: int, row_bytes: int) -> list[str]:
@@ -152,6 +160,7 @@ def machines(draw: st.DrawFn) -> tuple[str, tuple[str, ...]]:
         sets += _pick(draw, L2, 4)
     if keep == 3:
         sets += _pick(draw, L3, 4)
+    sets += _pick(draw, INTERCONNECT, 3)
     for level in ("l1", "l2", "l3")[:keep]:
         if lines:
             sets.append(f"{level}.line={line}")

@@ -1,6 +1,7 @@
 """Random programs as assembly text: every instruction class, loops, branches, calls, aliasing.
 
-`programs` is one of them, `teams` two to four for cores that share memory and wait for each other.
+`programs` is one of them, `teams` two to four for cores that share memory and wait for each other,
+`meetings` two to four that do little but load and store the same few lines.
 
 Tile registers keep their shapes, so that most programs run to the end whatever the order of items:
 t0, t1, t2 are m x n; t3 is m x k and t4 n x k (operands of matmul.f32); t5 is a column of m; t6 is
@@ -309,4 +310,42 @@ def teams(draw: st.DrawFn, rows: int, row_bytes: int) -> tuple[str, ...]:
         if stuck and draw(st.booleans()):
             body += [f"li x7, {len(phases) + 1}", f"wait {FIRST_PHASE + own}, x7"]
         texts.append(draw(_whole(shape, names, body, False)))
+    return tuple(texts)
+
+
+@st.composite
+def _visit(draw: st.DrawFn, own: int) -> list[str]:
+    """An access of one or two elements in one of few lines, shared in full or word by word."""
+    line = draw(st.sampled_from((0, 0, 0, 1, 1, 2, 8, 16, 64)))
+    word = own if draw(st.booleans()) else draw(st.integers(0, 3))
+    kind = draw(st.sampled_from(("load", "load", "store", "store", "prefetch", "mul")))
+    if kind == "mul":
+        return ["mul x1, x1, x1"]
+    access = {
+        "load": f"load.f32 t1, (x12), x0, x24, {draw(st.sampled_from(('x24', 'x25')))}",
+        "store": f"store.f32 {draw(st.sampled_from(('t0', 't2')))}, (x12), x0",
+        "prefetch": "prefetch (x12)",
+    }
+    return [f"addi x12, x9, {64 * line + 4 * word}", access[kind]]
+
+
+@st.composite
+def meetings(draw: st.DrawFn, rows: int, row_bytes: int) -> tuple[str, ...]:
+    """Programs of two to four cores that go round a few accesses, in turns or all at once.
+
+    True and false sharing, lines that go to and fro, producers and consumers: as it comes.
+    """
+    cores = draw(st.integers(2, 4))
+    rounds = draw(st.integers(1, 8))
+    turns = draw(st.booleans())
+    texts = []
+    for core in range(cores):
+        visits = draw(st.lists(_visit(core), min_size=1, max_size=4))
+        inside = [line for visit in visits for line in visit]
+        if turns:
+            inside = ["wait 9, x7", *inside, "signal 9", f"addi x7, x7, {cores}"]
+        body = ["li x25, 2", "fill.f32 t0, x15, x24, x24", "fill.f32 t2, x15, x24, x25"]
+        body += [f"li x16, {rounds}", f"li x7, {core}", "again:", *inside]
+        body += ["addi x16, x16, -1", "bne x16, x0, again"]
+        texts.append(draw(_whole(draw(_shapes(rows, row_bytes)), [0], body, False)))
     return tuple(texts)

@@ -1,6 +1,6 @@
 """Random cases: a machine, programs for its tiles, and changes of its cores' clocks.
 
-One case in five has several cores, half of them with clocks of their own; of all cases one in four
+Two cases in five have several cores, half of them with clocks of their own; of all cases one in four
 has changes of clock.
 """
 
@@ -15,17 +15,20 @@ from isa.errors import UserError
 from sim.governor import Change
 from tests.differential.case import Case
 from tests.differential.machines import CLOCKS, TILES, machines
-from tests.differential.programs import programs, teams
+from tests.differential.programs import meetings, programs, teams
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     """A random case."""
     base, overrides = draw(machines())
-    alone = draw(st.sampled_from((True, True, True, True, False)))
+    kind = draw(st.sampled_from(("alone", "alone", "alone", "team", "meeting")))
     tiles = TILES[base]
-    texts = (draw(programs(*tiles)),) if alone else draw(teams(*tiles))
-    if not alone and draw(st.booleans()):
+    if kind == "alone":
+        texts: tuple[str, ...] = (draw(programs(*tiles)),)
+    else:
+        texts = draw(teams(*tiles) if kind == "team" else meetings(*tiles))
+    if len(texts) > 1 and draw(st.booleans()):
         clocks = ", ".join(f'"{draw(st.sampled_from(CLOCKS))}MHz"' for _ in texts)
         overrides = (*overrides, f"core_clocks=[{clocks}]")
     case = Case(base, overrides, texts, draw(st.sampled_from((1, 1, 2))))
