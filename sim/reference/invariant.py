@@ -6,14 +6,7 @@ from isa.errors import InternalError
 from sim.machine.schema import Cache as CacheConfig
 from sim.reference.cache import Answer, Below, FirstLevel, Line, Requester
 from sim.reference.directory import Directory
-from sim.reference.shared import Shared
-
-
-def state(copies: list[Line]) -> str:
-    """How a core holds a line: M, E or S (C1)."""
-    if any(copy.shared for copy in copies):
-        return "S"
-    return "M" if any(copy.dirty for copy in copies) else "E"
+from sim.reference.shared import Shared, state
 
 
 class Invariant:
@@ -25,7 +18,7 @@ class Invariant:
 
     def check(self) -> None:
         """All lines that a core holds."""
-        for line in sorted(self._held()):
+        for line in sorted(set().union(*[core.lines() for core in self.shared.private])):
             self.check_line(line)
 
     def check_touched(self) -> None:
@@ -66,15 +59,6 @@ class Invariant:
         if self.inclusive and held and not self.shared.in_l3(line):
             wrongs.append("is not in the inclusive L3")
         return wrongs
-
-    def _held(self) -> set[int]:
-        return {
-            entry.number
-            for private in self.shared.private
-            for level in private.levels
-            for ways in level.sets
-            for entry in ways
-        }
 
 
 class CheckedFirstLevel(FirstLevel):

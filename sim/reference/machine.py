@@ -190,9 +190,10 @@ class ReferenceCpu:
         if life is not None and life.is_alive:
             life.interrupt()  # its next cycle starts at another time
 
-    def observe(self) -> list[CoreView]:
-        """Who is where in each core's pipeline, and what waits for what."""
-        return [view(core) for core in self._cores]
+    def observe(self, *, states: bool = False) -> list[CoreView]:
+        """Who is where in each core's pipeline, what waits for what, and the lines' states."""
+        private = self._shared.private if states else [None] * len(self._cores)
+        return [view(core, caches) for core, caches in zip(self._cores, private, strict=True)]
 
     @property
     def running(self) -> bool:
@@ -326,11 +327,15 @@ class ReferenceCpu:
             core.front.book_deferred(account)
         return account.table
 
-    def cache_counters(self) -> dict[str, dict[str, int]]:
-        """Per level (summed over cores, or slices of L3) accesses and the counters of `Cache`."""
-        levels: dict[str, list[Cache]] = {"L1": list(self._l1)}
+    def cache_counters(self, core: int | None = None) -> dict[str, dict[str, int]]:
+        """Per level accesses and the counters of `Cache`, summed over slices of L3.
+
+        Of the private levels those of one core, or summed over all.
+        """
+        numbers = range(len(self._cores)) if core is None else [core]
+        levels: dict[str, list[Cache]] = {"L1": [self._l1[number] for number in numbers]}
         if self._l2:
-            levels["L2"] = self._l2
+            levels["L2"] = [self._l2[number] for number in numbers]
         if self._shared.slices:
             levels["L3"] = list(self._shared.slices)
         result = {}

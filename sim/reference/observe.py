@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from isa.disassembler import format_instruction
 from sim.reference.instruction import Flight
+from sim.reference.shared import PrivateCaches
 from sim.reference.storebuffer import NEVER
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ class FlightView:
 
 @dataclass(frozen=True)
 class CoreView:
-    """A core after a cycle: the window from old to young, stores not drained, lines in flight."""
+    """A core after a cycle: the window from old to young, stores not drained, lines in flight.
+
+    ``states`` are those of the lines in L1 and L2, M, E or S (C1), where they were asked for.
+    """
 
     core: int
     cycle: int
@@ -38,6 +42,7 @@ class CoreView:
     window: list[FlightView]
     store_buffer: list[str]
     l1_lines_in_flight: list[int]
+    states: dict[int, str] = field(default_factory=dict)
 
 
 def _waits_for(core: Core, flight: Flight) -> str:
@@ -76,8 +81,8 @@ def _flight(core: Core, flight: Flight) -> FlightView:
     )
 
 
-def view(core: Core) -> CoreView:
-    """What there is to see of a core after its last cycle."""
+def view(core: Core, private: PrivateCaches | None = None) -> CoreView:
+    """What there is to see of a core after its last cycle, with the states in its caches."""
     lines = [line for ways in core.l1.sets for line in ways]
     return CoreView(
         core=core.number,
@@ -91,4 +96,5 @@ def view(core: Core) -> CoreView:
             for e in core.stores.entries
         ],
         l1_lines_in_flight=sorted(line.number for line in lines if line.fill > core.now),
+        states=private.states() if private else {},
     )

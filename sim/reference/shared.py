@@ -17,6 +17,13 @@ from sim.reference.dram import Dram
 from sim.reference.interconnect import Interconnect
 
 
+def state(copies: list[Line]) -> str:
+    """How a core with these copies holds a line: M, E or S (C1)."""
+    if any(copy.shared for copy in copies):
+        return "S"
+    return "M" if any(copy.dirty for copy in copies) else "E"
+
+
 class PrivateCaches:
     """L1 and L2 of one core, as others see them."""
 
@@ -26,6 +33,14 @@ class PrivateCaches:
     def copies(self, line: int) -> list[Line]:
         """The line in each level that has it, arrived or in flight."""
         return [copy for level in self.levels if (copy := level.peek(line))]
+
+    def lines(self) -> set[int]:
+        """Numbers of all lines that a level has."""
+        return {entry.number for level in self.levels for ways in level.sets for entry in ways}
+
+    def states(self) -> dict[int, str]:
+        """The state of every line held."""
+        return {line: state(self.copies(line)) for line in sorted(self.lines())}
 
     def remove(self, line: int) -> list[Line]:
         """Take the line away; returns the copies there were."""

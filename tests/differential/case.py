@@ -103,6 +103,11 @@ def execute(engine: type[Any], case: Case) -> Outcome:
     names = [*ACCOUNT_COLUMNS, *cpu.causes()]
     table = cpu.account()
     rows = [tuple(map(int, row)) for row in cpu.log()]
+    levels = {
+        f"{level} of core {core}" if level in ("L1", "L2") else level: counts
+        for core in range(len(programs))
+        for level, counts in cpu.cache_counters(core).items()
+    }
     return Outcome(
         fault=fault,
         cycles=[cpu.cycles, *cpu.core_cycles],
@@ -110,7 +115,7 @@ def execute(engine: type[Any], case: Case) -> Outcome:
         logs=[[row for row in rows if row[0] == core] for core in range(len(programs))],
         account={name: table[:, i].tolist() for i, name in enumerate(names)},
         counters={
-            **cpu.cache_counters(),
+            **levels,
             "DRAM": cpu.dram_counters(),
             "core": cpu.core_counters(),
             "coherence": cpu.coherence_counters(),

@@ -86,7 +86,6 @@ L3 = {
     "l3.fill_cycles": (0, 2),
     "l3.clock": ("500MHz", "1.3GHz", "2.1GHz"),
     "l3.bytes_per_cycle": (3, 8, 64),
-    "l3.inclusive": ("true",),
 }
 INTERCONNECT = {
     "interconnect.topology": ("crossbar", "ring", "mesh"),
@@ -158,13 +157,17 @@ def machines(draw: st.DrawFn) -> tuple[str, tuple[str, ...]]:
         sets.append("l2=none")
     else:
         sets += _pick(draw, L2, 4)
+    inclusive = keep == 3 and draw(st.booleans())
     if keep == 3:
         sets += _pick(draw, L3, 4)
+    if inclusive:
+        sets.append("l3.inclusive=true")
     sets += _pick(draw, INTERCONNECT, 3)
     for level in ("l1", "l2", "l3")[:keep]:
         if lines:
             sets.append(f"{level}.line={line}")
-        if lines or draw(st.booleans()):
+        small = draw(st.booleans()) or (level == "l3" and inclusive)  # or nothing ever leaves it
+        if lines or small:
             sets += _geometry(draw, level, line)
     if draw(st.booleans()):
         every, length = draw(st.sampled_from(REFRESH))
