@@ -134,6 +134,6 @@ class LoadPipe:
         answer = self.l1.access(piece.line, cycle, who)
         if answer is None:
             return False
-        if answer.time >= load.arrival:
-            load.arrival, load.level = answer.time, answer.level  # A3: the level of the last line to arrive
+        if answer.time >= load.arrival:  # A3: the level of the last line to arrive
+            load.arrival, load.level = answer.time, answer.level
         return True
