@@ -4,7 +4,7 @@ from sim.engine.clock import cycle_to_fs, fs_to_cycle
 from sim.engine.decode import NO_FAULT
 from sim.engine.flat import Array, Flat, flat
 from sim.engine.frontend import charge, dispatch
-from sim.engine.issue import issue
+from sim.engine.issue import go_on_loading, issue
 from sim.engine.jit import njit
 from sim.engine.layout import (
     BLOCK_FENCE,
@@ -96,12 +96,33 @@ def charge_idle(S: Flat, core: int, t: int) -> None:
 
 
 @njit
+def only_loading(S: Flat, core: int, t: int) -> bool:
+    """Do a cycle in which nothing happens but accesses of the load on the pipes; False: it is none.
+
+    Empty slots are left for `charge_idle` in the next other cycle: all it looks at stays the same.
+    """
+    others = min(S[core + C_RETIRE_NEXT], S[core + C_SB_NEXT])
+    others = min(others, min(S[core + C_ISSUE_WAKE], S[core + C_DISPATCH_NEXT]))
+    if others <= t:
+        return False
+    go_on_loading(S, core, t)
+    following = min(S[core + C_RETIRE_NEXT], S[core + C_ISSUE_WAKE])
+    if following <= t:
+        return False
+    S[core + C_NOW] = t
+    S[core + C_NEXT] = min(min(others, following), S[core + C_LOAD_NEXT])
+    return True
+
+
+@njit
 def step(S: Flat, P: Flat, T: Flat, M: Flat, core: int, t: int) -> int:
     """One cycle of one core; returns a fault code and sets C_NEXT.
 
     A core that stood at a `wait` in this cycle, when the signal came, goes on with its dispatch.
     """
     if S[core + C_NOW] < t or S[core + C_BLOCK] != BLOCK_WAIT:
+        if only_loading(S, core, t):
+            return NO_FAULT
         charge_idle(S, core, t)
         S[core + C_NOW] = t
         if S[core + C_RETIRE_NEXT] <= t:
