@@ -103,7 +103,7 @@ def only_loading(S: Flat, core: int, t: int) -> bool:
     """
     others = min(S[core + C_RETIRE_NEXT], S[core + C_SB_NEXT])
     others = min(others, min(S[core + C_ISSUE_WAKE], S[core + C_DISPATCH_NEXT]))
-    if others <= t:
+    if others <= t or S[core + C_LOAD_NEXT] > t:
         return False
     go_on_loading(S, core, t)
     following = min(S[core + C_RETIRE_NEXT], S[core + C_ISSUE_WAKE])

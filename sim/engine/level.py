@@ -63,11 +63,9 @@ def mshr_free_at(S: Flat, cfg: int, state: int) -> int:
 
 @njit
 def mshr_wait(S: Flat, cfg: int, state: int, t: int) -> int:
-    """When a miss at ``t`` has an MSHR, whatever was asked before: times need not come in order."""
-    head = S[state + V_MSHR_TAIL] - S[cfg + L_MSHRS]
-    if head < 0:
+    """When a miss at ``t`` has an MSHR; times need not come in order, as for `mshr_held`."""
+    if S[state + V_MSHR_TAIL] < S[cfg + L_MSHRS]:
         return t
-    S[state + V_MSHR_HEAD] = head
     return max(t, mshr_free_at(S, cfg, state))
 
 

@@ -41,7 +41,7 @@ from sim.engine.layout import (
     Y_SIZE,
     Z_BACK_INVALIDATIONS,
 )
-from sim.engine.level import LEVEL_BITS, LEVELS, hit, mshr_take, mshr_wait, set_of
+from sim.engine.level import LEVEL_BITS, LEVELS, hit, mshr_held, mshr_take, mshr_wait, set_of
 from sim.engine.sets import find, to_front
 from sim.engine.snoops import remove
 
@@ -163,6 +163,8 @@ def shared_read(S: Flat, line: int, t: int, region: int, demand: bool) -> int:
         return max(served, (t + S[cfg + L_HIT]) * LEVELS + (X_L3 - X_L1))
     if demand:
         S[state + V_MISSES] += 1
+    if S[H_DIRECTORY] == 0:
+        mshr_held(S, state, t)  # forgets what `hit` need not look at any more
     leaves = mshr_wait(S, cfg, state, t)
     if leaves > t:
         S[state + V_MSHR_STALLS] += 1
