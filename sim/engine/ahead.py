@@ -44,6 +44,7 @@ from sim.engine.layout import (
     TAG_IN_FLIGHT,
     TAG_PREFETCHED,
     U_FREE,
+    U_SIZE,
     V_HITS,
 )
 from sim.engine.level import set_of
@@ -120,7 +121,7 @@ def take_back(S: Flat, core: int) -> None:
     S[core + C_LOAD_BYTE] = S[a + J_BYTE]
     S[core + C_LOAD_DONE] = S[a + J_DONE]
     S[core + C_LOAD_NEXT] = S[a + J_CYCLE]
-    S[core + C_UNITS + S[e + E_UNIT] * 8 + U_FREE] = S[a + J_SLOT]
+    S[core + C_UNITS + S[e + E_UNIT] * U_SIZE + U_FREE] = S[a + J_SLOT]
     S[e + E_LEVEL] = S[a + J_LEVEL]
     S[core + C_NEXT] = min(S[core + C_NEXT], S[a + J_CYCLE])
     again = cycle_to_fs(S, core, S[core + C_NEXT])
