@@ -70,6 +70,7 @@ class Run:
     caches: dict[str, dict[str, int]]
     dram: dict[str, int]
     core: dict[str, int]
+    coherence: dict[str, int]
     operators: list[dict[str, int]]
 
     @property
@@ -129,7 +130,7 @@ class Simulation:
         cycles, logged, before = cpu.cycles, len(cpu.log()), self._counters()
         cpu.start(entry)
         assert cpu.run()
-        caches, dram, core, operators = self._counters()
+        caches, dram, core, operators, coherence = self._counters()
         return Run(
             machine=self.machine,
             cpu=cpu,
@@ -140,14 +141,21 @@ class Simulation:
             caches={level: _difference(caches[level], before[0][level]) for level in caches},
             dram=_difference(dram, before[1]),
             core=_difference(core, before[2]),
+            coherence=_difference(coherence, before[4]),
             operators=[_difference(*pair) for pair in zip(operators, before[3], strict=True)],
         )
 
-    def _counters(self) -> tuple[dict, dict, dict, list[dict[str, int]]]:
+    def _counters(self) -> tuple[dict, dict, dict, list[dict[str, int]], dict]:
         cpu = self.cpu
         names = (*ACCOUNT_COLUMNS, *cpu.causes())
         operators = [dict(zip(names, map(int, row), strict=True)) for row in cpu.account()]
-        return cpu.cache_counters(), cpu.dram_counters(), cpu.core_counters(), operators
+        return (
+            cpu.cache_counters(),
+            cpu.dram_counters(),
+            cpu.core_counters(),
+            operators,
+            cpu.coherence_counters(),
+        )
 
 
 def _difference(after: dict[str, int], before: dict[str, int]) -> dict[str, int]:
