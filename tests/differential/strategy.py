@@ -1,7 +1,7 @@
 """Random cases: a machine, programs for its tiles, and changes of its cores' clocks.
 
-Two cases in five have several cores, half of them with clocks of their own; of all cases one in four
-has changes of clock.
+Two cases in five have several cores, half of them with clocks of their own; of all cases one in
+four has changes of clock.
 """
 
 from __future__ import annotations
