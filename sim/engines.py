@@ -7,6 +7,8 @@ without the reference.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from isa.errors import UserError, did_you_mean
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from sim.engine import Cpu
+    from sim.reference import RaceCheck as RaceCheck
     from sim.reference import ReferenceCpu
 
     AnyCpu: TypeAlias = Cpu | ReferenceCpu
@@ -42,6 +45,22 @@ def engine_class(name: str) -> type[AnyCpu]:
     from sim.engine import Cpu
 
     return Cpu
+
+
+def race_check() -> RaceCheck:
+    """What looks for data races: the reference engine alone can."""
+    from sim.reference import RaceCheck
+
+    return RaceCheck()
+
+
+def cpu_maker(name: str, races: RaceCheck | None) -> Callable[..., AnyCpu]:
+    """`engine_class`, or with a race check the reference engine that it looks at."""
+    if races is None:
+        return engine_class(name)
+    from sim.reference import ReferenceCpu
+
+    return partial(ReferenceCpu, races=races)
 
 
 def announce_compilation(name: str) -> None:

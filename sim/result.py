@@ -16,6 +16,18 @@ class Region(NamedTuple):
     layer: int | None = None
 
 
+class Race(NamedTuple):
+    """A data race: the byte where two accesses meet, and what they are, in this run's order."""
+
+    place: str
+    first: str
+    second: str
+
+    def __str__(self) -> str:
+        """Three lines."""
+        return f"{self.place}\n  {self.first}\n  {self.second}"
+
+
 @dataclass(frozen=True)
 class Step:
     """One run of the program: the prefill of a prompt or the decoding of one token.
@@ -133,6 +145,7 @@ class Result:
         account: where the simulated cycles went.
         host_seconds: how long the simulation took on this computer.
         partial: the run was interrupted; the account covers what was simulated.
+        races: data races that were found; None where nobody looked.
     """
 
     workload: str
@@ -152,6 +165,7 @@ class Result:
     host_seconds: float
     partial: bool = False
     batch_tokens: list[list[int]] = field(default_factory=list)
+    races: list[Race] | None = None
 
     @property
     def cycles(self) -> int:
@@ -183,6 +197,8 @@ class Result:
         }
         if len(self.batch_tokens) > 1:
             values["batch_tokens"] = self.batch_tokens
+        if self.races is not None:
+            values["races"] = [race._asdict() for race in self.races]
         return values | self.account.to_dict() | {"host_seconds": round(self.host_seconds, 3)}
 
     def to_json(self) -> str:

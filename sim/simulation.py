@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isa.errors import UserError
-from sim.engines import COMPILED, REFERENCE, announce_compilation, check_engine, engine_class
+from sim.engines import (
+    COMPILED,
+    REFERENCE,
+    announce_compilation,
+    check_engine,
+    cpu_maker,
+    race_check,
+)
 from sim.governor import Governor, governor_of, name_of
 from sim.host import check_host_memory
 from sim.machine import load_machine
@@ -18,7 +25,7 @@ from sim.request import Request, make_request
 from sim.result import Result
 
 if TYPE_CHECKING:
-    from sim.engines import AnyCpu
+    from sim.engines import AnyCpu, RaceCheck
     from sim.generation import OnText
     from sim.machine import Machine
     from workloads.lowering import Lowered
@@ -47,6 +54,7 @@ def simulate(
     engine: str = COMPILED,
     batch: int = 1,
     partition: str = "auto",
+    check_races: bool = False,
     stop: bool = False,
     temperature: float = 0.0,
     top_k: int = 0,
@@ -78,6 +86,8 @@ def simulate(
         batch: sequences that run the same prompt side by side.
         partition: how operators are cut into pieces for several cores: ``auto``, ``columns``,
             ``rows``, ``k``, ``keys``.
+        check_races: look for data races between cores, on the reference engine whatever
+            ``engine`` says; the result's ``races`` has them.
         stop: end at the model's end-of-text token; always so for ``chat``.
         temperature, top_k, top_p: sampling on the host; temperature 0 takes the simulated CPU's
             own arg-max.
@@ -95,6 +105,8 @@ def simulate(
 
     begin = time.perf_counter()
     check_engine(engine)
+    races = race_check() if check_races else None
+    engine = REFERENCE if check_races else engine
     described = _machine(machine, cores, clock, overrides)
     governs = governor_of(governor, described.cores)
     tokens_given = ids is not None or prefill > 0 or context > 0
@@ -103,7 +115,7 @@ def simulate(
     request = make_request(source, prompt, chat, ids, prefill, context, tokens, seed)
     sampling = Sampling(temperature, top_k, top_p, np.random.default_rng(seed))
     lowered = _lower(source, described, request, batch, dtype, attention, values, partition)
-    cpu = _cpu(engine, described, lowered, progress)
+    cpu = _cpu(engine, described, lowered, races, progress)
     if governs is not None:
         cpu.environment.process(governs(cpu))
     run = Generation(
@@ -135,6 +147,7 @@ def simulate(
         host_seconds=time.perf_counter() - begin,
         partial=run.partial,
         batch_tokens=run.generated,
+        races=races.races if races else None,
     )
 
 
@@ -202,11 +215,17 @@ def _lower(
     )
 
 
-def _cpu(engine: str, machine: Machine, lowered: Lowered, progress: OnText | None) -> AnyCpu:
+def _cpu(
+    engine: str,
+    machine: Machine,
+    lowered: Lowered,
+    races: RaceCheck | None,
+    progress: OnText | None,
+) -> AnyCpu:
     """A CPU with the model's weights in its memory."""
     if progress is not None:
         progress("loading the engine")
-    make = engine_class(engine)
+    make = cpu_maker(engine, races)
     if lowered.values or engine == REFERENCE:  # which computes tensors in any case
         check_host_memory(
             lowered.memory.total_bytes,

@@ -9,6 +9,7 @@ import typer
 
 from isa.errors import UserError
 from sim.cli.options import EngineOption
+from sim.cli.races import EXIT_RACES, RacesOption, note_engine, show_races
 from sim.engines import COMPILED, REFERENCE
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def run(
         str,
         typer.Option("--partition", help="How cores share the work: auto, columns, rows, k, keys."),
     ] = "auto",
+    check_races: RacesOption = False,
     stop: Annotated[
         bool, typer.Option("--stop", help="End at the model's end-of-text token (--chat does).")
     ] = False,
@@ -103,6 +105,8 @@ def run(
         raise UserError(f"--values {values}: use on or off")
     if json is not None:
         check_writable(json)
+    if check_races:
+        note_engine(engine)
     quiet = json == STDOUT
     screen = Screen(echo=not quiet)
     try:
@@ -125,6 +129,7 @@ def run(
             engine=engine,
             batch=batch,
             partition=partition,
+            check_races=check_races,
             stop=stop,
             temperature=temperature,
             top_k=top_k,
@@ -139,10 +144,12 @@ def run(
         write_text(json, result.to_json())
     if not quiet:
         _print(result)
+        if result.races is not None:
+            show_races(result.races)
     if result.partial:
         typer.echo("interrupted: the account above is partial", err=True)
         return EXIT_INTERRUPTED
-    return 0
+    return EXIT_RACES if result.races else 0
 
 
 def parse_ids(text: str) -> list[int]:

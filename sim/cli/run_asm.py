@@ -9,7 +9,15 @@ import typer
 
 from isa.errors import SimulationFault, UserError, did_you_mean
 from sim.cli.options import EngineOption
-from sim.engines import COMPILED, announce_compilation, check_engine, engine_class
+from sim.cli.races import EXIT_RACES, RacesOption, note_engine, show_races
+from sim.engines import (
+    COMPILED,
+    REFERENCE,
+    announce_compilation,
+    check_engine,
+    cpu_maker,
+    race_check,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +26,8 @@ if TYPE_CHECKING:
 
     from isa.assembler import Assembled
     from isa.memory import Tensor
-    from sim.engines import AnyCpu
+    from isa.program import Program
+    from sim.engines import AnyCpu, RaceCheck
     from sim.result import Account
 
 START = "main"
@@ -29,7 +38,12 @@ REAL_KINDS = "biuf"  # of NumPy types
 
 
 def run_asm(
-    file: Annotated[Path, typer.Argument(help="Assembler text with .tensor directives.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="Assembler text with .tensor directives; a file per core."
+        ),
+    ],
     machine: Annotated[str, typer.Option("--machine", help="Preset or .toml file.")] = "teach",
     clock: Annotated[str, typer.Option("--clock", help="As 3.0GHz; default: the machine's.")] = "",
     governor: Annotated[
@@ -70,11 +84,14 @@ def run_asm(
             "--log", min=0, max=MAX_LOG, help="Show the cycles of the first N instructions."
         ),
     ] = 0,
+    check_races: RacesOption = False,
     json: Annotated[
         str | None, typer.Option("--json", metavar="FILE|-", help="Write the account as JSON.")
     ] = None,
 ) -> int:
     """Assemble a kernel, run it on a machine, and say what it computed and how long it took.
+
+    With several files each core runs one of them. They share one memory and declare the same.
 
     \b
     Examples:
@@ -82,20 +99,23 @@ def run_asm(
       tickformer run-asm kernel.s --machine sapphire-rapids --set core.rob=64
       tickformer run-asm kernel.s --tensor a=a.npy --tensor b=b.npy --expect c=c.npy
       tickformer run-asm kernel.s --log 20 --engine reference
+      tickformer run-asm first.s second.s --check-races
     """
-    from isa.assembler import assemble_file
     from sim.cli.output import STDOUT, check_writable, write_text
     from sim.governor import governor_of, name_of
     from sim.machine import load_machine
     from sim.result import to_json
 
     changes = [*(overrides or []), *([f"clock={clock}"] if clock else [])]
+    if len(files) > 1:
+        changes.append(f"cores={len(files)}")
     if not tolerance >= 0:
         raise UserError(f"--tolerance {tolerance:g}: it must be 0 or above")
     check_engine(engine)
     described = load_machine(machine, changes)
-    governs = governor_of(governor, cores=1)
-    assembled = assemble_file(file)
+    governs = governor_of(governor, cores=len(files))
+    cores = _assemble(files)
+    assembled = cores[0]
     inputs = _pairs(assembled, "--tensor", tensor)
     expected = {name: _load(path) for name, path in _pairs(assembled, "--expect", expect).items()}
     outputs = _pairs(assembled, "--out", out)
@@ -108,7 +128,12 @@ def run_asm(
     for name, values in expected.items():
         _check_shape("--expect", assembled.memory[name], values)
 
-    cpu = _prepare(engine, assembled, described, inputs, log)
+    races = race_check() if check_races else None
+    if check_races:
+        note_engine(engine)
+        engine = REFERENCE
+    programs = [_with_start(each.program) for each in cores]
+    cpu = _prepare(engine, programs, assembled, described, inputs, log, races)
     if governs is not None:
         cpu.environment.process(governs(cpu))
     account = _execute(cpu, entry or START, limit)
@@ -126,14 +151,42 @@ def run_asm(
             "partial": partial,
             "differences": differences,
         }
+        if races:
+            report["races"] = [race._asdict() for race in races.races]
         write_text(json, to_json(report | account.to_dict()))
     if json != STDOUT:
         _print(cpu, assembled, account, differences)
+        if races:
+            show_races(races.races)
     if partial:
         typer.echo("interrupted: the account above is partial", err=True)
         return EXIT_INTERRUPTED
     _judge(cpu, expected, differences, tolerance)
-    return 0
+    return EXIT_RACES if races and races.races else 0
+
+
+def _assemble(files: list[Path]) -> list[Assembled]:
+    """The programs of all cores, which must declare the same memory."""
+    from isa.assembler import assemble_file
+
+    cores = [assemble_file(file) for file in files]
+    first = cores[0]
+    for file, other in zip(files, cores, strict=True):
+        if (other.memory, other.init) != (first.memory, first.init):
+            raise UserError(
+                f"{file} declares another memory than {files[0]}: all cores share one, so begin "
+                "each file with the same .tensor and .control lines"
+            )
+    return cores
+
+
+def _with_start(program: Program) -> Program:
+    """A program that can be started at `main`, by default its beginning."""
+    import dataclasses
+
+    if START in program.labels:
+        return program
+    return dataclasses.replace(program, labels={**program.labels, START: 0})
 
 
 def _pairs(assembled: Assembled, option: str, given: list[str] | None) -> dict[str, Path]:
@@ -189,27 +242,28 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 def _prepare(
-    engine: str, assembled: Assembled, machine: Any, inputs: dict[str, Path], log: int
+    engine: str,
+    programs: list[Program],
+    assembled: Assembled,
+    machine: Any,
+    inputs: dict[str, Path],
+    log: int,
+    races: RaceCheck | None,
 ) -> AnyCpu:
-    """A CPU with the program and its tensors' first contents."""
-    import dataclasses
-
+    """A CPU with the programs and their tensors' first contents."""
     from isa.functions import bf16_bits
     from sim.host import check_host_memory
 
-    program = assembled.program
-    if START not in program.labels:
-        program = dataclasses.replace(program, labels={**program.labels, START: 0})
-    regions = 1 + max(program.regions, default=0)
-    for instr in program.decoded():
-        if instr.mnemonic == "region":
-            regions = max(regions, 1 + instr.operands[0])
+    numbers = {number for program in programs for number in program.regions}
+    for program in programs:
+        numbers |= {i.operands[0] for i in program.decoded() if i.mnemonic == "region"}
+    regions = 1 + max(numbers, default=0)
     check_host_memory(
         assembled.memory.total_bytes + assembled.memory.control_bytes,
         "declare smaller tensors or a smaller control segment",
     )
-    make = engine_class(engine)
-    cpu = make(machine, [program], assembled.memory, values=True, regions=regions, log=log)
+    make = cpu_maker(engine, races)
+    cpu = make(machine, programs, assembled.memory, values=True, regions=regions, log=log)
     assert cpu.mem is not None
     assembled.write_tensors(cpu.mem)
     for name, path in inputs.items():
@@ -227,7 +281,9 @@ def _execute(cpu: AnyCpu, entry: str, limit: int) -> Account:
     from sim.ledger import Ledger
     from sim.result import Region
 
-    names = cpu.programs[0].regions
+    names: dict[int, str] = {}
+    for program in cpu.programs:
+        names = {**program.regions, **names}
     count = cpu.account().shape[0]
     labels = {number: names.get(number, f"region {number}") for number in range(1, count)}
     regions = [Region("other", "other")]
@@ -336,12 +392,15 @@ def _log(cpu: AnyCpu) -> RenderableType:
     from sim.account import LOG_FIELDS
     from sim.cli.console import table
 
-    program = cpu.programs[0]
+    several = len(cpu.programs) > 1
     rows = []
     for row in cpu.log():
         times = dict(zip(LOG_FIELDS, row, strict=True))
+        program = cpu.programs[int(times["core"])]
         text = format_instruction(program.instruction(int(times["pc"])))
+        core = [str(times["core"])] if several else []
         cycles = [str(times[name]) for name in ("dispatch", "issue", "complete", "retire")]
-        rows.append([f"{times['pc']:5d}  {text}", *cycles])
-    columns = ["pc    instruction", "dispatch", "issue", "complete", "retire"]
+        rows.append([f"{times['pc']:5d}  {text}", *core, *cycles])
+    core = ["core"] if several else []
+    columns = ["pc    instruction", *core, "dispatch", "issue", "complete", "retire"]
     return table("Instructions, by cycle", columns, rows)

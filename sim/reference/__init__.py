@@ -17,5 +17,6 @@ One load, three files; other modules only answer questions on the way (which lin
 
 from sim.account import ACCOUNT_COLUMNS, LOG_FIELDS
 from sim.reference.machine import ReferenceCpu
+from sim.reference.races import RaceCheck
 
-__all__ = ["ACCOUNT_COLUMNS", "LOG_FIELDS", "ReferenceCpu"]
+__all__ = ["ACCOUNT_COLUMNS", "LOG_FIELDS", "RaceCheck", "ReferenceCpu"]

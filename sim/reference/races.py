@@ -29,6 +29,7 @@ from isa.memory import MemoryMap
 from isa.program import Program
 from isa.state import State
 from sim.reference.pieces import control_words, memory_rows
+from sim.result import Race
 
 NOBODY = -1
 Numbers = NDArray[np.int64]
@@ -49,18 +50,6 @@ class Site(NamedTuple):
     pc: int
     region: int
     store: bool
-
-
-class Race(NamedTuple):
-    """Where two accesses meet, and what they are; ``first`` was first in this run."""
-
-    place: str
-    first: str
-    second: str
-
-    def __str__(self) -> str:
-        """Three lines."""
-        return f"{self.place}\n  {self.first}\n  {self.second}"
 
 
 class Order:
