@@ -87,6 +87,7 @@ class Ledger:
             caches=self._cpu.cache_counters(),
             dram=self._cpu.dram_counters(),
             core=self._cpu.core_counters(),
+            coherence=self._cpu.coherence_counters(),
             core_cycles=(self._before[1] - self._began).tolist(),
         )
 

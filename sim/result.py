@@ -93,7 +93,7 @@ class Account:
         operators: per step and operator, those that did anything.
         kinds: per kind of operator, over all steps, most cycles first.
         causes: cycles of the whole run by cause, all of them.
-        caches, dram, core: counters.
+        caches, dram, core, coherence: counters.
     """
 
     cycles: int
@@ -107,10 +107,14 @@ class Account:
     caches: dict[str, dict[str, int]]
     dram: dict[str, int]
     core: dict[str, int]
+    coherence: dict[str, int]
     core_cycles: list[int]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; ``core_cycles`` where clocks of cores differ."""
+        """Plain values for JSON; ``core_cycles`` where clocks of cores differ.
+
+        ``coherence`` is there where there is anything to count: several cores, an inclusive L3.
+        """
         several = {"core_cycles": self.core_cycles} if len(set(self.core_cycles)) > 1 else {}
         return {
             "cycles": self.cycles,
@@ -128,7 +132,13 @@ class Account:
             "caches": self.caches,
             "dram": self.dram,
             "core": self.core,
+            **({"coherence": self.coherence} if self.has_coherence else {}),
         }
+
+    @property
+    def has_coherence(self) -> bool:
+        """Whether caches had to be kept coherent."""
+        return len(self.core_cycles) > 1 or any(self.coherence.values())
 
 
 @dataclass

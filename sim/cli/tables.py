@@ -22,6 +22,8 @@ def account_tables(account: Account) -> Iterator[RenderableType]:
         yield kinds_table(account)
     yield causes_table(account)
     yield caches_table(account)
+    if account.has_coherence:
+        yield coherence_table(account)
     yield dram_table(account)
 
 
@@ -100,6 +102,12 @@ def caches_table(account: Account) -> RenderableType:
     ]
     columns = ["cache", "accesses", "misses", "hit rate", "writebacks", "prefetches", "used"]
     return table("Caches", columns, rows)
+
+
+def coherence_table(account: Account) -> RenderableType:
+    """Transactions and messages that kept the cores' caches coherent."""
+    rows = [[name.replace("_", " "), f"{count:,}"] for name, count in account.coherence.items()]
+    return table("Coherence", ["transactions and messages", "count"], rows)
 
 
 def dram_table(account: Account) -> RenderableType:

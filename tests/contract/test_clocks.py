@@ -104,14 +104,18 @@ def test_l3_and_dram_keep_their_ns(engine, megahertz):
     main: li x1, 1
         li x2, x
         li x3, x + 64
-        wait 0, x1
+        wait 2, x1
     hit: load.f32 t0, (x2), x0, x1, x1
         signal 1
     miss: load.f32 t0, (x3), x0, x1, x1
         halt
     """
-    m = plain(*L3, *clocks(1000, megahertz))
-    r = Simulation([first_user, user], m, engine=engine).run()
+    # the first user's line goes to a second one; of a line that two share L3 has it for a third
+    second_user = first_user.replace("load.f32", "wait 0, x1\nload.f32").replace(
+        "signal 0", "signal 2"
+    )
+    m = plain(*L3, *clocks(1000, megahertz, 1000))
+    r = Simulation([first_user, user, second_user], m, engine=engine).run()
     assert (r.caches["L3"]["hits"], r.dram["reads"]) == (1, 2)
 
     def below(label: str) -> int:
