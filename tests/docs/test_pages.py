@@ -108,7 +108,7 @@ def _keys(value: Any, path: str) -> set[str]:
     if path == "machine":
         return {path}
     if isinstance(value, dict):
-        named = path in ("causes", "caches", "kinds[].causes")
+        named = path in ("causes", "caches", "coherence", "kinds[].causes")
         return {
             leaf
             for key, inner in value.items()
@@ -120,7 +120,7 @@ def _keys(value: Any, path: str) -> set[str]:
 
 
 def test_every_number_of_the_json_object_is_explained() -> None:
-    result = simulate("toy-llama", "sapphire-rapids", ids=[1, 2, 3], tokens=2, batch=2)
+    result = simulate("toy-llama", "sapphire-rapids", cores=2, ids=[1, 2, 3], tokens=2, batch=2)
     result.races = [Race("tensor x, byte 0x0", "core 0 stores", "core 1 loads")]
     assert _first_column("key | what it is") == _keys(result.to_dict(), "")
 

@@ -60,13 +60,17 @@ def _check_memory(run: dict[str, Any]) -> None:
     levels, dram = list(run["caches"].values()), run["dram"]
     for level in levels:
         assert level["accesses"] == level["hits"] + level["misses"]
-    # A demand miss is the next level's demand access; only prefetches come on top.
-    for level, following in itertools.pairwise(levels):
-        assert following["accesses"] == level["misses"]
+    # A demand miss is the next level's demand access, unless another core sends the line; only
+    # prefetches come on top. A line that is sent and was written is written back, too.
+    between = run.get("coherence", {"forwards": 0, "downgrades": 0})
+    for i, (level, following) in enumerate(itertools.pairwise(levels)):
+        sent = between["forwards"] if i == 1 else 0
+        assert level["misses"] - sent <= following["accesses"] <= level["misses"]
     last = levels[-1]
+    sent, written = (0, 0) if len(levels) == 3 else (between["forwards"], between["downgrades"])
     prefetches = sum(level["prefetches"] for level in levels)
-    assert last["misses"] <= dram["reads"] <= last["misses"] + prefetches
-    assert dram["writes"] == last["writebacks"]
+    assert last["misses"] - sent <= dram["reads"] <= last["misses"] + prefetches
+    assert last["writebacks"] <= dram["writes"] <= last["writebacks"] + written
     transferred = sum(operator["dram_bytes"] for operator in run["operators"])
     assert transferred == LINE * (dram["reads"] + dram["writes"])
     # Written lines wait in the channels' queues until a batch is full.
