@@ -25,10 +25,8 @@ def test_tokens_and_logits_do_not_depend_on_cores(
         many = run_json(*arguments, "--cores", cores, "--partition", partition)
         assert many["tokens"] == one["tokens"]
         assert many["logits_top5"] == one["logits_top5"]
-        if (
-            machine == "teach"
-        ):  # on the other a toy fits its caches, and cores are in each other's way
-            assert many["cycles"] < one["cycles"]
+        # a toy fits the caches of the other machine, where its cores are in each other's way
+        assert many["cycles"] < one["cycles"] or machine == "sapphire-rapids"
         account.check(many)
 
 
