@@ -120,10 +120,11 @@ def step(S: Flat, P: Flat, T: Flat, M: Flat, core: int, t: int) -> int:
 
     A core that stood at a `wait` in this cycle, when the signal came, goes on with its dispatch.
     """
-    if S[core + C_NOW] < t or S[core + C_BLOCK] != BLOCK_WAIT:
-        if only_loading(S, core, t):
-            return NO_FAULT
-        charge_idle(S, core, t)
+    again = S[core + C_NOW] == t and S[core + C_BLOCK] == BLOCK_WAIT
+    if not again and only_loading(S, core, t):
+        return NO_FAULT
+    charge_idle(S, core, t)
+    if not again:
         S[core + C_NOW] = t
         if S[core + C_RETIRE_NEXT] <= t:
             retire(S, core, t)
@@ -150,8 +151,8 @@ def wake_waiting(S: Flat, fs: int) -> None:
     for i in range(S[H_CORES]):
         core = S[H_CORE_BASE] + i * S[H_CORE_STRIDE]
         if S[core + C_DISPATCH_NEXT] == -1:
-            S[core + C_DISPATCH_NEXT] = INF
-            S[core + C_NEXT] = min(S[core + C_NEXT], fs_to_cycle(S, core, fs))
+            S[core + C_DISPATCH_NEXT] = fs_to_cycle(S, core, fs)
+            S[core + C_NEXT] = min(S[core + C_NEXT], S[core + C_DISPATCH_NEXT])
             S[S[H_TIMES] + i] = next_time(S, core)
     S[H_SIGNALLED] = 0
 
