@@ -4,6 +4,7 @@ A governor is a function that takes a CPU and gives the generator of a SimPy pro
 ``yield cpu.environment.timeout(fs)``, in whole femtoseconds, and acts with ``cpu.set_clock(core,
 megahertz)``, rule T5 of docs/timing.md. It ends when it returns, or with the run. `schedule` is an
 example: it makes the changes of a list. Both engines have the face that it needs, `Clocked`.
+`memory_aware` decides for itself: cores that mostly wait for memory get a lower clock.
 """
 
 from __future__ import annotations
@@ -12,15 +13,23 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import simpy
 
 from isa.errors import UserError
 from isa.program import Program
+from sim.account import CAUSES
 from sim.machine.units import parse_clock, parse_time
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sim.machine.schema import Machine
+
 FS_PER_NS = 10**6
+FS_PER_US = 10**9
 COLUMNS = ["time", "core", "clock"]
 ALL = "all"
 
@@ -29,7 +38,12 @@ class Clocked(Protocol):
     """What a governor sees of a CPU; of both engines it may read the counters too."""
 
     environment: simpy.Environment
+    machine: Machine
     programs: list[Program]
+    core_cycles: list[int]
+
+    def slots(self, core: int, *, settled: bool = False) -> NDArray[np.int64]:
+        """A core's dispatch slots up to now: [operator, cause]."""
 
     def set_clock(self, core: int, megahertz: int) -> None:
         """Change a core's clock from its first cycle at or after now."""
@@ -59,6 +73,74 @@ def schedule(changes: Iterable[Change]) -> Governor:
                 cpu.set_clock(core, change.megahertz)
 
     return govern
+
+
+MEMORY_AWARE = "memory-aware"
+# Causes that last as many ns at any clock of the core.
+MEMORY = [CAUSES.index(f"memory: {level}") for level in ("L3", "DRAM", "coherence")]
+
+
+@dataclass(frozen=True)
+class MemoryAware:
+    """Looks at every core once a period and sets its clock by what its slots waited for.
+
+    A core that spent more than half of its dispatch slots on L3, DRAM and other cores' lines gets
+    the low clock: it would wait as long with the high one, which all other cores get.
+
+    Attributes:
+        low, high: MHz; by default half of the core's clock at the beginning, and that clock.
+        period: fs.
+    """
+
+    low: int | None = None
+    high: int | None = None
+    period: int = 10 * FS_PER_US
+
+    def __call__(self, cpu: Clocked) -> Generator[simpy.Event, Any, None]:
+        """The SimPy process."""
+        cores = range(len(cpu.programs))
+        own = [cpu.machine.clock_of(core) for core in cores]
+        before = [self._waited(cpu, core) for core in cores]
+        while True:
+            yield cpu.environment.timeout(self.period)
+            after = [self._waited(cpu, core) for core in cores]
+            for core in cores:
+                slots, waited = (
+                    now - then for now, then in zip(after[core], before[core], strict=True)
+                )
+                low, high = self.low or max(own[core] // 2, 1), self.high or own[core]
+                cpu.set_clock(core, low if 2 * waited > slots else high)
+            before = after
+
+    def _waited(self, cpu: Clocked, core: int) -> tuple[int, int]:
+        """A core's dispatch slots before now, and those that waited for memory."""
+        slots = cpu.core_cycles[core] * cpu.machine.core.width
+        return slots, int(cpu.slots(core, settled=True)[:, MEMORY].sum())
+
+
+def parse_memory_aware(text: str) -> MemoryAware:
+    """The governor that ``memory-aware`` or ``memory-aware:low=1GHz,high=2GHz,period=20us`` names.
+
+    Raises:
+        UserError: something behind the colon is none of these.
+    """
+    parse: dict[str, Callable[[object], int]] = {
+        "low": parse_clock,
+        "high": parse_clock,
+        "period": lambda value: round(parse_time(value) * FS_PER_NS),
+    }
+    values: dict[str, int] = {}
+    for part in filter(None, text.partition(":")[2].split(",")):
+        key, _, value = (piece.strip() for piece in part.partition("="))
+        try:
+            if key not in parse:
+                raise ValueError(f"{key!r} is none of {', '.join(parse)}")
+            values[key] = parse[key](value)
+        except ValueError as error:
+            raise UserError(f"governor {text}: {error}") from None
+    if values.get("period", 1) < 1:
+        raise UserError(f"governor {text}: the period must be longer than 0")
+    return MemoryAware(**values)
 
 
 def load_schedule(path: str | os.PathLike[str], cores: int) -> list[Change]:
@@ -115,7 +197,9 @@ def parse_change(row: list[str], cores: int) -> Change:
 
 
 def governor_of(given: str | os.PathLike[str] | Governor | None, cores: int) -> Governor | None:
-    """The governor that is meant; of a schedule file one that follows it."""
+    """The governor that is meant: a built-in one, that of a schedule file, or what is given."""
+    if isinstance(given, str) and given.partition(":")[0] == MEMORY_AWARE:
+        return parse_memory_aware(given)
     if isinstance(given, str | os.PathLike):
         return schedule(load_schedule(given, cores))
     return given

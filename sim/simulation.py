@@ -69,8 +69,8 @@ def simulate(
         workload: a catalogue name, a ``.gguf`` file or a Hugging Face folder.
         machine: a preset, a ``.toml`` file, or a loaded machine (then without ``overrides``).
         clock, overrides: changes of the machine: ``"3GHz"``, ``["core.rob=64"]``.
-        governor: changes clocks during the run: a schedule file (time, core, clock), or a function
-            as `sim.governor` describes it.
+        governor: changes clocks during the run: a schedule file (time, core, clock),
+            ``memory-aware``, or a function; `sim.governor` describes them.
         prompt, chat, ids, prefill: at most one: a text to continue, a question to a chat model,
             token ids, or a number of arbitrary tokens. Without any, and without ``context``, a
             short built-in prompt.

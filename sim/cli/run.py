@@ -29,7 +29,11 @@ def run(
     clock: Annotated[str, typer.Option("--clock", help="As 3.0GHz; default: the machine's.")] = "",
     governor: Annotated[
         str | None,
-        typer.Option("--governor", metavar="FILE", help="Change clocks at times: time,core,clock."),
+        typer.Option(
+            "--governor",
+            metavar="FILE|memory-aware",
+            help="Change clocks: at times (time,core,clock), or low where cores wait for memory.",
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -216,7 +220,7 @@ def _print(result: Result) -> None:
         f"{result.workload} on {machine['name']} at {clocks}{governed}, {result.dtype}, "
         f"{result.attention} attention{engine}{partial}"
     )
-    print(summary(result.account))
+    print(summary(result.account, governed=bool(governed)))
     decode = [step for step in result.account.steps if step.kind == "decode"]
     if decode and not result.partial:
         seconds = sum(step.seconds for step in decode)

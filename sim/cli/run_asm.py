@@ -48,7 +48,11 @@ def run_asm(
     clock: Annotated[str, typer.Option("--clock", help="As 3.0GHz; default: the machine's.")] = "",
     governor: Annotated[
         str | None,
-        typer.Option("--governor", metavar="FILE", help="Change clocks at times: time,core,clock."),
+        typer.Option(
+            "--governor",
+            metavar="FILE|memory-aware",
+            help="Change clocks: at times (time,core,clock), or low where cores wait for memory.",
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As core.rob=64.")
@@ -155,7 +159,7 @@ def run_asm(
             report["races"] = [race._asdict() for race in races.races]
         write_text(json, to_json(report | account.to_dict()))
     if json != STDOUT:
-        _print(cpu, assembled, account, differences)
+        _print(cpu, assembled, account, differences, governed=governor is not None)
         if races:
             show_races(races.races)
     if partial:
@@ -351,14 +355,19 @@ def _judge(
 
 
 def _print(
-    cpu: AnyCpu, assembled: Assembled, account: Account, differences: dict[str, float]
+    cpu: AnyCpu,
+    assembled: Assembled,
+    account: Account,
+    differences: dict[str, float],
+    *,
+    governed: bool,
 ) -> None:
     from sim.cli.console import stdout_console
     from sim.cli.tables import account_tables, summary
 
     console = stdout_console()
     partial = " (partial: interrupted)" if account.steps[-1].partial else ""
-    print(summary(account) + partial)
+    print(summary(account, governed=governed) + partial)
     console.print(_tensors(cpu, assembled, differences))
     if cpu.log().size:
         console.print(_log(cpu))

@@ -120,13 +120,19 @@ def dram_table(account: Account) -> RenderableType:
     return table("DRAM", ["lines read", "lines written", "row hits", "rate"], [row])
 
 
-def summary(account: Account) -> str:
-    """One line: cycles, time, instructions per cycle; another where clocks of cores differ."""
+def summary(account: Account, *, governed: bool = False) -> str:
+    """One line: cycles, time, instructions per cycle; another where clocks of cores differ.
+
+    With a governor, another says what clocks the cores had on average.
+    """
     ipc = account.instructions / account.cycles if account.cycles else 0.0
     flops = si(account.flops, "flop")
     each = ""
     if len(set(account.core_cycles)) > 1:
         each = "\ncycles by core: " + ", ".join(f"{cycles:,}" for cycles in account.core_cycles)
+    if governed and account.seconds:
+        clocks = (si(cycles / account.seconds, "Hz") for cycles in account.core_cycles)
+        each += "\naverage clock: " + ", ".join(clocks)
     return (
         f"{account.cycles:,} cycles, {1e3 * account.seconds:.6g} ms simulated, "
         f"{account.instructions:,} instructions ({ipc:.2f} a cycle), {flops}{each}"

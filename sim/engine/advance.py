@@ -67,7 +67,7 @@ def charge_idle(S: Flat, core: int, t: int) -> None:
     window = S[core + C_HEAD] < S[core + C_TAIL]
     e = entry(S, core, S[core + C_HEAD])
     if S[core + C_DEFERRED] and S[e + E_COMPLETE] >= 0:
-        charge(S, S[e + E_REGION], S[e + E_LEVEL], S[core + C_DEFERRED])
+        charge(S, core, S[e + E_REGION], S[e + E_LEVEL], S[core + C_DEFERRED])
         S[core + C_DEFERRED] = 0
     slot = S[core + C_DISPATCH_SLOT]
     empty = t * S[H_WIDTH] - slot
@@ -92,7 +92,7 @@ def charge_idle(S: Flat, core: int, t: int) -> None:
             cause = S[e + E_LEVEL]
         elif block == BLOCK_STORE:
             cause = X_STORE
-    charge(S, region, cause, empty)
+    charge(S, core, region, cause, empty)
 
 
 @njit

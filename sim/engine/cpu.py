@@ -22,7 +22,7 @@ from isa.program import Program
 from sim.account import CAUSES, COHERENCE_COUNTERS
 from sim.engine import check, state
 from sim.engine import layout as at
-from sim.engine.advance import advance
+from sim.engine.advance import advance, charge_idle
 from sim.engine.clock import cycle_to_fs, fs_to_cycle
 from sim.engine.values import SLOT, aligned_zeros
 from sim.machine.clocks import check_clock
@@ -88,7 +88,6 @@ class Cpu:
         self._T = aligned_zeros(slots * SLOT, np.float32)
         words = memory.control_bytes // 8
         self.control: NDArray[np.int64] = self._S[built.control : built.control + words]
-        self._account = built.account
 
     # --- running ---------------------------------------------------------------------------------
 
@@ -250,18 +249,33 @@ class Cpu:
 
         Causes count dispatch slots: divided by the core's width they are cycles.
         """
+        tables = [self._table(i)[:, : at.A_CAUSES] for i in range(len(self.programs))]
+        slots = [self.slots(i) for i in range(len(self.programs))]
+        return np.hstack([sum(tables), sum(slots)])
+
+    def slots(self, core: int, *, settled: bool = False) -> NDArray[np.int64]:
+        """A core's dispatch slots before now: [operator, cause], a copy.
+
+        In the middle of a run those of a load on its way are booked by the level seen so far, or,
+        with ``settled``, left out until that is known.
+        """
+        words = self._core(core)
+        offset = self._offset(core)
+        if not words[at.C_HALTED]:
+            until = min(fs_to_cycle(self._S, offset, self.now_fs), words[at.C_NEXT])
+            charge_idle(self._S, offset, until)
+        slots = self._table(core)[:, at.A_CAUSES : at.A_CAUSES + len(self.causes())].copy()
+        if words[at.C_DEFERRED] and not settled:
+            index = int(words[at.C_HEAD] & self._S[at.H_RING])
+            load = words[int(self._S[at.H_ENTRIES]) + index * at.E_SIZE :]
+            slots[load[at.E_REGION], load[at.E_LEVEL]] += words[at.C_DEFERRED]
+        return slots
+
+    def _table(self, core: int) -> NDArray[np.int64]:
+        """A core's account: [operator, A_COLUMNS]."""
         rows = int(self._S[at.H_REGIONS])
-        table = self._S[self._account : self._account + rows * at.A_COLUMNS]
-        columns = at.A_CAUSES + len(CAUSES) + len(self.machine.core.units)
-        account = table.reshape(rows, at.A_COLUMNS)[:, :columns].copy()
-        for i in range(len(self.programs)):
-            core = self._core(i)
-            if core[at.C_DEFERRED]:  # only in the middle of a run: by the level seen so far
-                index = int(core[at.C_HEAD] & self._S[at.H_RING])
-                load = core[int(self._S[at.H_ENTRIES]) + index * at.E_SIZE :]
-                column = at.A_CAUSES + load[at.E_LEVEL]
-                account[load[at.E_REGION], column] += core[at.C_DEFERRED]
-        return account
+        start = int(self._core(core)[at.C_ACCOUNT])
+        return self._S[start : start + rows * at.A_COLUMNS].reshape(rows, at.A_COLUMNS)
 
     def cache_counters(self, core: int | None = None) -> dict[str, dict[str, int]]:
         """Per level (private levels of one core, or summed) accesses and `LEVEL_COUNTERS`.

@@ -24,6 +24,7 @@ from sim.engine.layout import (
     BLOCK_STORE,
     BLOCK_WAIT,
     BLOCK_WINDOW,
+    C_ACCOUNT,
     C_BLOCK,
     C_BRANCHES,
     C_DISPATCH_NEXT,
@@ -84,7 +85,6 @@ from sim.engine.layout import (
     E_STRIDE,
     E_UNIT,
     E_UOPS,
-    H_ACCOUNT,
     H_BUBBLE,
     H_CONTROL,
     H_CORE_BASE,
@@ -169,9 +169,9 @@ JUMP_OUTSIDE, RUNAWAY = int(Fault.JUMP_OUTSIDE), int(Fault.RUNAWAY)
 
 
 @njit
-def charge(S: Flat, region: int, cause: int, slots: int) -> None:
-    """Book dispatch slots."""
-    S[S[H_ACCOUNT] + region * A_COLUMNS + A_CAUSES + cause] += slots
+def charge(S: Flat, core: int, region: int, cause: int, slots: int) -> None:
+    """Book dispatch slots of a core."""
+    S[S[core + C_ACCOUNT] + region * A_COLUMNS + A_CAUSES + cause] += slots
 
 
 @njit
@@ -325,7 +325,7 @@ def dispatch_one(
     enqueue(S, core, e)
     S[core + C_PC] = following
     S[core + C_DISPATCHED] += 1
-    row = S[H_ACCOUNT] + region * A_COLUMNS
+    row = S[core + C_ACCOUNT] + region * A_COLUMNS
     S[row + A_INSTRUCTIONS] += 1
     S[row + A_CAUSES + X_RETIRING] += uops
     flops = P[ip + P_FLOPS]
@@ -341,7 +341,7 @@ def dispatch_one(
         elif following != pc + 1:
             # a taken branch ends the cycle's dispatch
             refill = (when + 1 + S[H_BUBBLE]) * width
-            charge(S, region, X_FRONT_END, refill - behind)
+            charge(S, core, region, X_FRONT_END, refill - behind)
             behind = refill
     return behind
 
@@ -426,9 +426,9 @@ def dispatch(S: Flat, P: Flat, T: Flat, M: Flat, core: int, t: int) -> int:
                 break
             if S[H_INSTRUCTIONS] >= S[H_INSTRUCTION_LIMIT]:
                 return fault(S, RUNAWAY, S[H_INSTRUCTION_LIMIT])
-            charge(S, S[core + C_REGION], X_RETIRING, 1)
+            charge(S, core, S[core + C_REGION], X_RETIRING, 1)
             S[core + C_DISPATCHED] += 1
-            S[S[H_ACCOUNT] + S[core + C_REGION] * A_COLUMNS + A_INSTRUCTIONS] += 1
+            S[S[core + C_ACCOUNT] + S[core + C_REGION] * A_COLUMNS + A_INSTRUCTIONS] += 1
             S[H_INSTRUCTIONS] += 1
             slot += 1
             S[core + C_PC] = pc + 1

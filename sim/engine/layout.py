@@ -28,7 +28,7 @@ INF = 1 << 62
     H_MEMORY_END,  # first byte above all tensors
     H_OPS,  # offset of the operation properties, by opcode
     H_REGIONS,  # number of operators
-    H_ACCOUNT,  # offset of the account: regions x A_COLUMNS
+    H_ACCOUNT,  # offset of core 0's account, which has the bytes of DRAM of all cores
     H_SIGNALS,  # offset of the signal counters
     H_INSTRUCTIONS,  # dispatched by all cores
     H_INSTRUCTION_LIMIT,
@@ -145,6 +145,7 @@ MAX_UNITS = 8
     C_HORIZON,  # first cycle in which another core could do something
     C_WALK,  # cycle of the walk under way
     C_AHEAD,  # accesses of the current load made past C_HORIZON
+    C_ACCOUNT,  # offset of the core's account: regions x A_COLUMNS
     # the next instruction, decoded: its shapes and costs
     N_PC,  # which one, -1: none
     N_ROWS,
@@ -159,7 +160,7 @@ MAX_UNITS = 8
     N_ROW_BYTES,
     N_PIECES,
     N_STREAM,  # of a matmul on an array: slots if it continues a fold, 0: it has several
-) = range(65)
+) = range(66)
 C_X = 72  # 32 scalar registers
 C_RENAME = C_X + 32  # producer sequence number of x0-x31, t0-t63
 C_SHAPE = C_RENAME + 96  # per tile: rows, cols, type (0 none, 1 f32, 2 bf16 operand), B-copy valid

@@ -134,7 +134,6 @@ class Built:
     S: I64
     P: I64
     control: int
-    account: int
     log: int
 
 
@@ -267,7 +266,8 @@ def build(
     dram = outer.take(at.D_SIZE)
     ops = outer.take(256 * at.O_SIZE)
     tensors = outer.take(2 * max(len(memory.tensors), 1))
-    account = outer.take(max(regions, 1) * at.A_COLUMNS)
+    account_words = max(regions, 1) * at.A_COLUMNS
+    account = outer.take(cores * account_words)
     signals = outer.take(SIGNALS)
     control = outer.take(memory.control_bytes // 8)
     log_at = outer.take(log * at.G_SIZE) if log else 0
@@ -374,6 +374,7 @@ def build(
         block[at.C_F_MHZ] = machine.clock_of(i)
 
         block[at.C_BIT] = 1 << i
+        block[at.C_ACCOUNT] = account + i * account_words
         hop = machine.interconnect.hop_cycles * l3_cycle
         for home in range(machine.homes):
             block[home_ways + home] = hop * machine.home_hops(i, home, cores)
@@ -392,7 +393,7 @@ def build(
             raise UserError(f"program {program.name!r} names operator {top}; only {regions} exist")
         P.append(rows)
         offset += len(rows)
-    return Built(S, np.concatenate(P), control, account, log_at)
+    return Built(S, np.concatenate(P), control, log_at)
 
 
 def put_core(block: I64, machine: Machine, level1: int, level2: int, predictor: int) -> None:

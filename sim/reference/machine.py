@@ -19,7 +19,7 @@ from isa.faults import Fault, Trap, simulation_fault
 from isa.memory import MemoryMap
 from isa.program import Program
 from isa.state import State
-from sim.account import LOG_FIELDS
+from sim.account import ACCOUNT_COLUMNS, LOG_FIELDS
 from sim.machine.clocks import check_clock
 from sim.machine.schema import Machine
 from sim.reference.account import Account
@@ -35,6 +35,7 @@ from sim.reference.races import RaceCheck
 from sim.reference.shared import PrivateCaches, Shared
 
 FS_PER_SECOND = 10**15
+FIRST_CAUSE = len(ACCOUNT_COLUMNS)
 FIRST_CORE = 2  # SimPy's own priorities are 0 and 1
 STEPS = 1_000  # cycles between two looks at `should_stop`: some hundredths of a second
 
@@ -74,7 +75,9 @@ class ReferenceCpu:
         self.mem: NDArray[np.uint8] | None = hidden if values else None
         self.control: NDArray[np.int64] = memory.allocate_control()
         self.clocks = [Clock(machine.clock_of(core)) for core in range(len(programs))]
-        self._account = Account(regions, list(machine.core.units))
+        units = list(machine.core.units)
+        self._accounts = [Account(regions, units) for _ in programs]
+        self._account = Account(regions, units)  # of what the cores share: DRAM's bytes
         self._log: list[tuple[int, ...]] = []
         self._log_length = log
         self._races = races
@@ -92,7 +95,7 @@ class ReferenceCpu:
                 State(memory, hidden, self.control, target, self._counters),
                 self._l1[number],
                 machine.l1.line,
-                self._account,
+                self._accounts[number],
                 self._count_instruction,
                 self._retired,
             )
@@ -322,10 +325,24 @@ class ReferenceCpu:
 
     def account(self) -> NDArray[np.int64]:
         """A copy of the account: [operator, column]; columns are `ACCOUNT_COLUMNS` + causes()."""
-        account = self._account.copy()
-        for core in self._cores:  # in the middle of a run: by the level seen so far
-            core.front.book_deferred(account)
-        return account.table
+        tables = [account.table[:, :FIRST_CAUSE] for account in [self._account, *self._accounts]]
+        slots = [self.slots(core) for core in range(len(self._cores))]
+        return np.hstack([sum(tables), sum(slots)])
+
+    def slots(self, core: int, *, settled: bool = False) -> NDArray[np.int64]:
+        """A core's dispatch slots before now: [operator, cause], a copy.
+
+        In the middle of a run those of a load on its way are booked by the level seen so far, or,
+        with ``settled``, left out until that is known.
+        """
+        life = self._cores[core]
+        if not life.state.halted:
+            now = self.clocks[core].first_at(self.now_fs)
+            life.front.book_empty(now if life.next < 0 else min(now, life.next))
+        account = self._accounts[core].copy()
+        if not settled:
+            life.front.book_deferred(account)
+        return account.table[:, FIRST_CAUSE:]
 
     def cache_counters(self, core: int | None = None) -> dict[str, dict[str, int]]:
         """Per level accesses and the counters of `Cache`, summed over slices of L3.

@@ -8,9 +8,10 @@ from isa.assembler import assemble, assemble_file
 from isa.errors import UserError
 from isa.memory import MemoryMap
 from sim import simulate
+from sim.account import CAUSES
 from sim.cli.tables import summary
 from sim.engine import Cpu
-from sim.governor import Change, governor_of, load_schedule
+from sim.governor import Change, MemoryAware, governor_of, load_schedule
 from sim.ledger import Ledger
 from sim.machine import load_machine
 from sim.reference import ReferenceCpu
@@ -133,6 +134,113 @@ def test_run_says_who_governs(tickformer, written):
     outcome = tickformer("run", "toy-llama", *options, "--governor", "none.csv")
     assert (outcome.code, outcome.out) == (1, "")
     assert "governor file none.csv cannot be read" in outcome.err
+
+
+# The first core reads lines from DRAM, one for 64 bytes; the other does arithmetic.
+READS = """
+    .tensor x f32 512 16
+main: li x1, x
+    li x2, x + 512 * 64
+    li x3, 16
+    li x4, 4
+loop: load.f32 t0, (x1), x3, x4, x4
+    fadd.const t0, t0, x0
+    addi x1, x1, 64
+    blt x1, x2, loop
+    halt
+"""
+ADDS = """
+    .tensor x f32 512 16
+main: li x1, 12000
+loop: addi x1, x1, -1
+    bne x1, x0, loop
+    halt
+"""
+LOW_AND_HIGH = {"low": 500, "high": 2000, "period": 1000 * NS}
+
+
+@pytest.mark.parametrize("engine", [Cpu, ReferenceCpu])
+def test_a_memory_aware_governor_slows_the_core_that_waits_for_memory(engine):
+    sources = [assemble(READS), assemble(ADDS)]
+    machine = load_machine("teach", ["cores=2"])
+
+    def run(governor):
+        cpu = engine(machine, [each.program for each in sources], sources[0].memory)
+        set_clock = cpu.set_clock
+
+        def noted(core, megahertz):
+            asked[core].append(megahertz)
+            set_clock(core, megahertz)
+
+        cpu.set_clock = noted
+        asked = [[], []]
+        if governor:
+            cpu.environment.process(governor(cpu))
+        cpu.start()
+        cpu.run()
+        return cpu, asked
+
+    fixed, _ = run(None)
+    governed, asked = run(MemoryAware(**LOW_AND_HIGH))
+    # A line takes some 55 ns and 10 cycles of the core; in the last period a core may have halted.
+    assert set(asked[0][:30]) == {500}
+    assert set(asked[1][:6]) == {2000}
+    assert governed.now_fs < 1.2 * fixed.now_fs
+    assert governed.core_cycles[0] < 0.6 * fixed.core_cycles[0]
+
+
+def test_both_engines_tell_a_governor_the_same_at_any_time():
+    """But for the empty slots behind a branch, which may be booked with it or as they pass."""
+    sources = [assemble(READS), assemble(ADDS)]
+    others = [i for i, cause in enumerate(CAUSES) if cause != "front end"]
+    seen = []
+    for engine in (Cpu, ReferenceCpu):
+        cpu = engine(
+            load_machine("teach", ["cores=2", "core.kind=out-of-order"]),
+            [each.program for each in sources],
+            sources[0].memory,
+        )
+        told = []
+
+        def looks(cpu, told=told):
+            while True:
+                yield cpu.environment.timeout(173 * NS)
+                slots = [cpu.slots(core, settled=True) for core in (0, 1)]
+                told.append([each[:, others].tolist() for each in slots])
+
+        cpu.environment.process(looks(cpu))
+        cpu.start()
+        cpu.run()
+        seen.append((told, cpu.account().tolist(), cpu.core_cycles))
+    assert len(seen[0][0]) > 100
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("engine", ["compiled", "reference"])
+def test_a_memory_aware_governor_is_named_on_the_command_line(tickformer, tmp_path, engine):
+    file = tmp_path / "reads.s"
+    file.write_text(READS, encoding="utf-8")
+    name = "memory-aware:low=500MHz,period=1us"
+    outcome = tickformer("run-asm", file, "--governor", name, "--engine", engine)
+    assert outcome.code == 0
+    clock = float(outcome.out.split("average clock: ")[1].split()[0])
+    assert 500 <= clock < 530  # MHz: the first microsecond is at 1 GHz
+    outcome = tickformer("run-asm", file, "--governor", name, "--engine", engine, "--json", "-")
+    assert json.loads(outcome.out)["governor"] == name
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("memory-aware:slow=1GHz", "'slow' is none of low, high, period"),
+        ("memory-aware:low=1", "'1' has no unit"),
+        ("memory-aware:low", "'' is no quantity"),
+        ("memory-aware:period=0", "the period must be longer than 0"),
+    ],
+)
+def test_what_a_memory_aware_governor_cannot_be(name, message):
+    with pytest.raises(UserError, match=message):
+        governor_of(name, cores=1)
 
 
 SPIN = "main: li x1, {}\nloop: addi x1, x1, -1\nbne x1, x0, loop\nhalt"
