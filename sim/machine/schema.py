@@ -181,6 +181,16 @@ class Op(Section):
         return self
 
     @model_validator(mode="after")
+    def _accumulation(self) -> Self:
+        again = self.accumulate_latency
+        if again is not None and again > self.latency:
+            raise ValueError(
+                f"accumulate_latency: {again} cycles are more than the latency of {self.latency}; "
+                "an accumulation may start early, never late: give both, or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _memory_slots(self) -> Self:
         loads = self.cls in ("load", "prefetch")
         if loads and self.latency:

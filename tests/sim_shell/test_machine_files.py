@@ -25,7 +25,7 @@ def test_overrides_set_dotted_keys_with_units():
             "core.ops.load.uops=1",
             "core.ops.store.uops=1",
             "core.ops.matmul.f32.uops=1",
-            "core.ops.matmul.bf16.latency=20",
+            "core.ops.matmul.bf16.latency=40",
             "dram.tcl_ns=14ns",
         ],
     )
@@ -34,7 +34,7 @@ def test_overrides_set_dotted_keys_with_units():
     assert machine.l1.sets == 32
     assert machine.clock == 3100
     assert machine.core.units["load"].pipes == 1
-    assert machine.core.op("matmul", "bf16").latency == 20
+    assert machine.core.op("matmul", "bf16").latency == 40
     assert machine.core.op("matmul", "f32").latency == 4
     assert machine.dram.tcl_ns == 14
 
@@ -57,6 +57,10 @@ def test_none_removes_a_table():
         ("core.ops.matmull.latency=3", "Did you mean 'matmul"),
         ("core.rob=abc", "core.rob: must be a whole number, not 'abc'"),
         ("core.units.load.pipes=0", "core.units.load.pipes: must be at least 1, not 0"),
+        (
+            "core.ops.matmul.f32.latency=3",
+            "accumulate_latency: 4 cycles are more than",
+        ),
         ("core.kind=ooo", "core.kind: must be 'out-of-order' or 'in-order', not 'ooo'"),
         ("core.predictor_entries=1000", "core.predictor_entries: must be a power of two"),
         ("clock=3", "clock: 3 has no unit"),
@@ -240,6 +244,7 @@ def test_the_peak_of_an_array_is_two_operations_of_every_multiply_adder(override
 
 
 def test_the_latency_of_a_full_tile_has_every_fold():
-    machine = load_machine("sapphire-rapids", array("ws", 16, 8, "core.ops.matmul.bf16.latency=3"))
+    quick = ("core.ops.matmul.bf16.latency=3", "core.ops.matmul.bf16.accumulate_latency=1")
+    machine = load_machine("sapphire-rapids", array("ws", 16, 8, *quick))
     folds, set_up, stream = 2 * 2, 2 * 16 + 8 - 2, 16
     assert full_tile_latency(machine, "matmul", "bf16") == folds * (set_up + stream) - 1 + 3
