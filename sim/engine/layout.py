@@ -51,6 +51,8 @@ INF = 1 << 62
     H_STORE_QUEUE,
     H_IN_ORDER,
     H_PREDICTOR_MASK,
+    H_HISTORY_MASK,  # 0: none, as for two-bit counters alone
+    H_PERFECT,  # 1: every branch is predicted
     H_MISPREDICT,
     H_RETURN_STACK,
     H_BUBBLE,
@@ -86,7 +88,7 @@ INF = 1 << 62
     H_SIGNALLED,  # 1: a core has raised a counter that others wait for
     H_WALKER,  # offset of the core whose walk is under way
     H_AHEAD,  # core block: offset of the accesses made ahead
-) = range(68)
+) = range(70)
 H_SIZE = 80
 
 MAX_UNITS = 8
@@ -127,6 +129,7 @@ MAX_UNITS = 8
     C_IO_TAIL,
     C_ISSUE_WAKE,  # next cycle in which a unit has to be looked at
     C_RAS_TOP,
+    C_HISTORY,  # outcomes of conditional branches, the last in bit 0
     C_F_MHZ,
     C_ANCHOR_CYCLE,
     C_ANCHOR_FS,
@@ -160,7 +163,7 @@ MAX_UNITS = 8
     N_ROW_BYTES,
     N_PIECES,
     N_STREAM,  # of a matmul on an array: slots if it continues a fold, 0: it has several
-) = range(66)
+) = range(67)
 C_X = 72  # 32 scalar registers
 C_RENAME = C_X + 32  # producer sequence number of x0-x31, t0-t63
 C_SHAPE = C_RENAME + 96  # per tile: rows, cols, type (0 none, 1 f32, 2 bf16 operand), B-copy valid

@@ -1,10 +1,13 @@
-"""Branch prediction: two-bit counters and a return stack (rule F5)."""
+"""Branch prediction: two-bit counters, by pc or by pc and history, and a return stack (F5)."""
 
 from isa.table import OP
 from sim.engine.flat import Flat
 from sim.engine.jit import njit
 from sim.engine.layout import (
+    C_HISTORY,
     C_RAS_TOP,
+    H_HISTORY_MASK,
+    H_PERFECT,
     H_PREDICTOR,
     H_PREDICTOR_MASK,
     H_RAS,
@@ -18,7 +21,7 @@ TAKEN = 2  # a two-bit counter at or above this predicts "taken"
 @njit
 def predicted(S: Flat, core: int, op: int, pc: int, target: int) -> bool:
     """Whether the front end would have gone to ``target``; trains the predictor."""
-    if op == J:
+    if op == J or S[H_PERFECT]:
         return True
     depth = S[H_RETURN_STACK]
     top = S[core + C_RAS_TOP]
@@ -32,9 +35,12 @@ def predicted(S: Flat, core: int, op: int, pc: int, target: int) -> bool:
             return False
         S[core + C_RAS_TOP] = top - 1
         return S[core + S[H_RAS] + (top - 1) % depth] == target
-    counter = core + S[H_PREDICTOR] + (pc & S[H_PREDICTOR_MASK])
+    history = S[core + C_HISTORY]
+    taken = target != pc + 1
+    S[core + C_HISTORY] = (history << 1 | taken) & S[H_HISTORY_MASK]
+    counter = core + S[H_PREDICTOR] + ((pc ^ history) & S[H_PREDICTOR_MASK])
     state = S[counter]
-    if target != pc + 1:
+    if taken:
         S[counter] = min(state + 1, 3)
         return state >= TAKEN
     S[counter] = max(state - 1, 0)

@@ -329,6 +329,8 @@ def build(
         at.H_STORE_QUEUE: core.store_queue,
         at.H_IN_ORDER: int(core.kind == "in-order"),
         at.H_PREDICTOR_MASK: core.predictor_entries - 1,
+        at.H_HISTORY_MASK: (1 << core.history_bits) - 1 if core.predictor == "gshare" else 0,
+        at.H_PERFECT: int(core.predictor == "perfect"),
         at.H_MISPREDICT: core.mispredict_penalty,
         at.H_RETURN_STACK: core.return_stack,
         at.H_BUBBLE: core.taken_branch_bubble,

@@ -226,7 +226,9 @@ class Core(Section):
     rob: Entries
     load_queue: Entries
     store_queue: Entries
+    predictor: Literal["two-bit", "gshare", "perfect"] = "two-bit"
     predictor_entries: Entries
+    history_bits: Annotated[int, Field(ge=0, le=16)] = 8
     mispredict_penalty: Cycles
     return_stack: Annotated[int, Field(ge=0, le=MAX_ENTRIES)]
     taken_branch_bubble: Cycles = 0

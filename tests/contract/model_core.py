@@ -27,6 +27,20 @@ class TwoBitCounters:
         return right
 
 
+class GShare(TwoBitCounters):
+    """The same counters, indexed by pc xor history: a list of outcomes, the last one first."""
+
+    def __init__(self, entries: int, bits: int) -> None:
+        super().__init__(entries)
+        self.history = [False] * bits
+
+    def predicts(self, pc: int, taken: bool) -> bool:
+        """Whether the prediction is right; trains."""
+        history = sum(outcome << i for i, outcome in enumerate(self.history))
+        self.history = [taken, *self.history][: len(self.history)]
+        return super().predicts(pc ^ history, taken)
+
+
 class ReturnStack:
     """A ring of return addresses: too many calls overwrite the oldest."""
 

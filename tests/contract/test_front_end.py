@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from isa.errors import SimulationFault
 from tests.contract.harness import Simulation, ceil_div, latency, plain, repeat, run
-from tests.contract.model_core import ReturnStack, TwoBitCounters
+from tests.contract.model_core import GShare, ReturnStack, TwoBitCounters
 from tests.contract.model_dram import idle_fill
 
 PENALTY = 20  # of a misprediction, where a test has to tell it from all other waiting
@@ -156,16 +156,19 @@ out:
     words=st.lists(st.integers(0, 3), min_size=1, max_size=40),
     entries=st.sampled_from([1, 2, 4, 8, 64]),
     stack=st.integers(0, 2),
+    bits=st.sampled_from([None, None, 0, 1, 3, 8]),
 )
-@settings(max_examples=30, deadline=None)
-def test_two_bit_counters_and_return_stack_on_random_patterns(words, entries, stack):
+@settings(max_examples=40, deadline=None)
+def test_counters_history_and_return_stack_on_random_patterns(words, entries, stack, bits):
+    kind = [] if bits is None else ["core.predictor=gshare", f"core.history_bits={bits}"]
     m = plain(f"core.predictor_entries={entries}", f"core.return_stack={stack}",
-              f"core.mispredict_penalty={PENALTY}")  # fmt: skip
+              f"core.mispredict_penalty={PENALTY}", *kind)  # fmt: skip
     sim = Simulation(PATTERN, m)
     sim.cpu.control[: len(words)] = words
     sim.cpu.control[127] = 8 * len(words)
     r = sim.run()
-    counters, calls, wrong = TwoBitCounters(entries), ReturnStack(stack), 0
+    counters = TwoBitCounters(entries) if bits is None else GShare(entries, bits)
+    calls, wrong = ReturnStack(stack), 0
     code = sim.programs[0].decoded()
     for row, following in zip(r.rows, r.rows[1:], strict=False):
         name = code[row.pc].mnemonic
@@ -200,6 +203,66 @@ def test_a_return_stack_that_overflows_loses_the_oldest_calls(depth, entries):
     )
     # the last `entries` calls return well, the older ones find an entry of a later call
     assert r.core["mispredictions"] == max(depth - entries, 0)
+
+
+ALTERNATING = """
+main:
+    li x1, {turns}
+loop:
+    slli x2, x1, 63
+    beq x2, x0, even
+    addi x3, x3, 1
+even:
+    addi x1, x1, -1
+    bne x1, x0, loop
+    halt
+"""
+NESTED = """
+main:
+    li x1, {turns}
+outer:
+    li x2, 3
+inner:
+    addi x2, x2, -1
+    bne x2, x0, inner
+    addi x1, x1, -1
+    bne x1, x0, outer
+    halt
+"""
+
+
+def wrong(text, turns, *overrides):
+    """Mispredictions of a loop with so many turns."""
+    m = plain("core.predictor_entries=1024", *overrides)
+    return run(text.format(turns=turns), m).core["mispredictions"]
+
+
+@pytest.mark.parametrize("turns", [20, 40])
+def test_a_two_bit_counter_misses_half_of_an_alternating_branch_and_the_end_of_each_loop(turns):
+    assert wrong(ALTERNATING, turns) == turns // 2 + 1  # and the end of the loop
+    assert wrong(NESTED, turns) == turns + 1
+
+
+@pytest.mark.parametrize(("text", "learns_from"), [(ALTERNATING, 2), (NESTED, 3)])
+def test_gshare_learns_a_pattern_that_its_history_tells_apart(text, learns_from):
+    # Alternating: the last outcome of the branch lies behind the loop's. Nested: three outcomes tell
+    # how often the inner branch was taken.
+    for bits in range(learns_from):
+        gshare = ("core.predictor=gshare", f"core.history_bits={bits}")
+        assert wrong(text, 80, *gshare) >= wrong(text, 40, *gshare) + 20
+    for bits in (learns_from, 6):
+        gshare = ("core.predictor=gshare", f"core.history_bits={bits}")
+        assert wrong(text, 80, *gshare) == wrong(text, 40, *gshare) < 10
+
+
+def test_a_perfect_predictor_predicts_conditional_branches_and_returns():
+    for text in (ALTERNATING, NESTED):
+        assert wrong(text, 40, "core.predictor=perfect", "core.predictor_entries=1") == 0
+    r = run(
+        "main: jal x31, f\nhalt\nf: return: jr x31",
+        plain("core.predictor=perfect", "core.return_stack=0"),
+    )
+    assert r.core["mispredictions"] == 0
 
 
 # --- F8: fences -----------------------------------------------------------------------------------
