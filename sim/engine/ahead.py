@@ -38,8 +38,10 @@ from sim.engine.layout import (
     J_SIZE,
     J_SLOT,
     J_TAGS,
+    L_POLICY,
     L_PREFETCH,
     L_WAYS,
+    POLICY_LRU,
     PREFETCH_NONE,
     TAG_IN_FLIGHT,
     TAG_PREFETCHED,
@@ -60,6 +62,8 @@ def hit_ahead(S: Flat, core: int, line: int, cycle: int) -> bool:
     n = S[core + C_AHEAD]
     cfg = S[H_L1]
     if n == AHEAD_ENTRIES or S[cfg + L_PREFETCH] != PREFETCH_NONE:
+        return False
+    if S[cfg + L_POLICY] != POLICY_LRU:  # only moves in the order of recency are taken back
         return False
     state = core + S[H_LEVEL1]
     tags = set_of(S, cfg, state, line)

@@ -45,7 +45,8 @@ from sim.engine.layout import (
     X_L2,
 )
 from sim.engine.level import LEVEL_BITS, LEVELS, hit, mshr_free_at, mshr_held, mshr_take, set_of
-from sim.engine.sets import find, to_front
+from sim.engine.replacement import placed, room, used
+from sim.engine.sets import find
 from sim.engine.shared import shared_write
 
 # --- the private second level: core cycles ------------------------------------------------------
@@ -62,16 +63,17 @@ def l2_port(S: Flat, cfg: int, state: int, t: int) -> int:
 
 
 @njit
-def l2_insert(S: Flat, core: int, line: int, flags: int, t: int, region: int) -> None:
+def l2_insert(S: Flat, core: int, line: int, flags: int, t: int, region: int) -> int:
+    """Give a line its place, and write the victim back; returns where the tag word stands."""
     cfg = S[H_L2]
     state = core + S[H_LEVEL2]
     tags = set_of(S, cfg, state, line)
-    last = S[cfg + L_WAYS] - 1
-    victim = S[tags + last]
+    way = room(S, cfg, state, tags)
+    victim = S[tags + way]
     if victim >= 0 and victim & TAG_DIRTY:
         S[state + V_WRITEBACKS] += 1
         shared_write(S, victim >> TAG_SHIFT, cycle_to_fs(S, core, t), region)
-    to_front(S, tags, last, line << TAG_SHIFT | flags)
+    return tags + placed(S, cfg, tags, way, line << TAG_SHIFT | flags)
 
 
 @njit
@@ -81,11 +83,11 @@ def l2_fetch(
     """Bring a line into L2, an MSHR being free at ``t``; returns arrival * LEVELS + level."""
     cfg = S[H_L2]
     state = core + S[H_LEVEL2]
-    l2_insert(S, core, line, TAG_IN_FLIGHT | flags, t, region)
+    word = l2_insert(S, core, line, TAG_IN_FLIGHT | flags, t, region)
     leaves = cycle_to_fs(S, core, t + S[cfg + L_HIT])
     served = request(S, core, line, leaves, region, demand, write)
     if S[core + C_GRANT]:
-        S[set_of(S, cfg, state, line)] |= TAG_SHARED
+        S[word] |= TAG_SHARED
     ready = fs_to_cycle(S, core, served >> LEVEL_BITS) + S[cfg + L_FILL]
     served = ready * LEVELS + (served & (LEVELS - 1))
     mshr_take(S, state, line, served)
@@ -113,9 +115,9 @@ def l2_read(
         if demand:
             S[state + V_HITS] += 1
         fresh = S[tags + position] & TAG_PREFETCHED != 0
-        served = hit(S, state, tags, position, t, demand, 0)
+        S[core + C_GRANT] = S[tags + position] & TAG_SHARED
+        served = hit(S, cfg, state, tags, position, t, demand, 0)
         result = max(served, (t + S[cfg + L_HIT]) * LEVELS + (X_L2 - X_L1))
-        S[core + C_GRANT] = S[tags] & TAG_SHARED
         if write and S[core + C_GRANT]:
             S[core + C_GRANT] = 0
             permission = upgrade(S, core, line, t + S[cfg + L_HIT])
@@ -159,7 +161,7 @@ def l2_write(S: Flat, core: int, line: int, t: int, region: int) -> None:
     tags = set_of(S, cfg, state, line)
     position = find(S, tags, S[cfg + L_WAYS], line)
     if position >= 0:
-        to_front(S, tags, position, S[tags + position] | TAG_DIRTY)
+        used(S, cfg, tags, position, S[tags + position] | TAG_DIRTY)
     else:
         l2_insert(S, core, line, TAG_DIRTY, t, region)
 
@@ -226,16 +228,16 @@ def l1_fetch(
     S[H_WALKER] = core
     S[core + C_WALK] = t
     tags = set_of(S, cfg, state, line)
-    last = S[cfg + L_WAYS] - 1
-    victim = S[tags + last]
+    way = room(S, cfg, state, tags)
+    victim = S[tags + way]
     if victim >= 0 and victim & TAG_DIRTY:
         S[state + V_WRITEBACKS] += 1
         l2_write(S, core, victim >> TAG_SHIFT, t, region)
-    to_front(S, tags, last, line << TAG_SHIFT | TAG_IN_FLIGHT | flags)
+    word = tags + placed(S, cfg, tags, way, line << TAG_SHIFT | TAG_IN_FLIGHT | flags)
     write = flags & TAG_DIRTY != 0
     served = l2_read(S, core, line, t + S[cfg + L_HIT], pc, region, demand, write)
-    if S[core + C_GRANT] and S[tags] >> TAG_SHIFT == line:  # an inclusive L3 may have taken it
-        S[tags] |= TAG_SHARED
+    if S[core + C_GRANT] and S[word] >> TAG_SHIFT == line:  # an inclusive L3 may have taken it
+        S[word] |= TAG_SHARED
     served += S[cfg + L_FILL] * LEVELS
     mshr_take(S, state, line, served)
     return served
@@ -273,7 +275,7 @@ def l1_access(
             return -mshr_free_at(S, cfg, state)
         S[state + V_HITS] += 1
         fresh = S[tags + position] & TAG_PREFETCHED != 0
-        served = hit(S, state, tags, position, t, True, dirty)
+        served = hit(S, cfg, state, tags, position, t, True, dirty)
         result = max(served, (t + latency) * LEVELS)
         if upgraded:
             result = max(result, l1_upgrade(S, core, line, t))

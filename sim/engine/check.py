@@ -13,8 +13,9 @@ from sim.engine import layout as at
 
 def tags(S: NDArray[np.int64], cfg: int, state: int) -> dict[int, int]:
     """Line number -> tag word of everything one cache (of L3: one slice) holds."""
-    words = S[state + at.V_TAGS :][: int(S[cfg + at.L_SETS] * S[cfg + at.L_WAYS])]
-    return {int(word) >> at.TAG_SHIFT: int(word) for word in words if word >= 0}
+    sets, size, ways = (int(S[cfg + n]) for n in (at.L_SETS, at.L_SET_WORDS, at.L_WAYS))
+    words = S[state + at.V_TAGS :][: sets * size].reshape(sets, size)[:, :ways]
+    return {int(word) >> at.TAG_SHIFT: int(word) for word in words.flat if word >= 0}
 
 
 def check_coherence(S: NDArray[np.int64]) -> None:

@@ -255,6 +255,8 @@ AHEAD_ENTRIES = 64
     L_PRESENT,
     L_SETS,
     L_WAYS,
+    L_SET_WORDS,  # the ways, and a word of tree bits where the policy is PLRU
+    L_POLICY,  # POLICY_ code
     L_HIT,  # cycles this level adds (L3: femtoseconds)
     L_FILL,
     L_MSHRS,
@@ -267,8 +269,9 @@ AHEAD_ENTRIES = 64
     L_SLICES,  # L3: slices, and words of a slice's state; sets are those of one slice
     L_SLICE_SIZE,
     L_INCLUSIVE,
-) = range(15)
-L_SIZE = 16
+) = range(17)
+L_SIZE = 24
+POLICY_LRU, POLICY_PLRU, POLICY_SRRIP, POLICY_RANDOM = range(4)
 PREFETCH_NONE, PREFETCH_NEXT_LINE, PREFETCH_STRIDE = range(3)
 
 # --- a cache level: state ------------------------------------------------------------------------
@@ -285,19 +288,22 @@ PREFETCH_NONE, PREFETCH_NEXT_LINE, PREFETCH_STRIDE = range(3)
     V_PREFETCH_LATE,
     V_PREFETCH_DROPPED,
     V_MSHR_STALLS,
-) = range(12)
+    V_DRAWN,  # last number drawn to choose a victim, or the seed
+) = range(13)
 V_MSHR = 16  # ring of (line, fill * LEVELS + level), ascending by fill; line -1: no line's
 MSHR_RING = 1024
 MSHR_MASK = MSHR_RING - 1
 V_STRIDES = V_MSHR + 2 * MSHR_RING  # stride table: pc, last line, stride, confidence
 STRIDE_ENTRIES = 64
-V_TAGS = V_STRIDES + 4 * STRIDE_ENTRIES  # sets x ways words, most recently used first
+V_TAGS = V_STRIDES + 4 * STRIDE_ENTRIES  # sets x L_SET_WORDS; a set: see sim/engine/replacement.py
 # a tag word: line << TAG_SHIFT | flags; -1: empty
 TAG_SHIFT = 8
 TAG_DIRTY = 1
 TAG_PREFETCHED = 2
 TAG_IN_FLIGHT = 4
 TAG_SHARED = 8  # may only be read: another core may hold it too
+TAG_AGE = 48  # SRRIP: 16 times 0..3
+TAG_AGE_NEW = 32
 
 # --- the directory, line by line -----------------------------------------------------------------
 (

@@ -9,10 +9,13 @@ from sim.engine.flat import Flat
 from sim.engine.jit import njit
 from sim.engine.layout import (
     L_MSHRS,
+    L_POLICY,
     L_SET_MASK,
+    L_SET_WORDS,
     L_SETS,
     L_WAYS,
     MSHR_MASK,
+    POLICY_LRU,
     TAG_DIRTY,
     TAG_IN_FLIGHT,
     TAG_PREFETCHED,
@@ -26,7 +29,8 @@ from sim.engine.layout import (
     V_PREFETCH_USEFUL,
     V_TAGS,
 )
-from sim.engine.sets import find, to_front
+from sim.engine.replacement import used
+from sim.engine.sets import find
 
 # Arrival times carry the level that served them: time * LEVELS + (level - X_L1).
 LEVELS = 8
@@ -38,7 +42,7 @@ def set_of(S: Flat, cfg: int, state: int, number: int) -> int:
     """Offset of the first tag word of a set, by a line's number (in a slice: its number there)."""
     mask = S[cfg + L_SET_MASK]
     index = number & mask if mask >= 0 else number % S[cfg + L_SETS]
-    return state + V_TAGS + index * S[cfg + L_WAYS]
+    return state + V_TAGS + index * S[cfg + L_SET_WORDS]
 
 
 @njit
@@ -100,7 +104,9 @@ def mshr_served(S: Flat, state: int, line: int) -> int:
 
 
 @njit
-def hit(S: Flat, state: int, tags: int, position: int, t: int, demand: bool, dirty: int) -> int:
+def hit(
+    S: Flat, cfg: int, state: int, tags: int, position: int, t: int, demand: bool, dirty: int
+) -> int:
     """Use a line that is there; returns its fill * LEVELS + level if in flight at ``t``, else 0."""
     word = S[tags + position]
     served = 0
@@ -117,9 +123,9 @@ def hit(S: Flat, state: int, tags: int, position: int, t: int, demand: bool, dir
             S[state + V_PREFETCH_USEFUL] += 1
             if served > 0:
                 S[state + V_PREFETCH_LATE] += 1
-        to_front(S, tags, position, word | dirty)
-    elif position > 0 or dirty:
-        to_front(S, tags, position, word | dirty)
+        used(S, cfg, tags, position, word | dirty)
+    elif position > 0 or dirty or S[cfg + L_POLICY] != POLICY_LRU:
+        used(S, cfg, tags, position, word | dirty)
     return served
 
 
@@ -127,8 +133,8 @@ def hit(S: Flat, state: int, tags: int, position: int, t: int, demand: bool, dir
 def take_line(S: Flat, cfg: int, state: int, line: int) -> int:
     """Remove a line; returns its tag word, -1 if it is not there.
 
-    The rest keeps its order, and the free place is the next to be taken.  The MSHR of a line in
-    flight is held on.
+    With LRU the rest keeps its order, before the free place.  The MSHR of a line in flight is held
+    on.
     """
     ways = S[cfg + L_WAYS]
     tags = set_of(S, cfg, state, line)
@@ -136,9 +142,11 @@ def take_line(S: Flat, cfg: int, state: int, line: int) -> int:
     if position < 0:
         return -1
     word = S[tags + position]
-    for i in range(position, ways - 1):
-        S[tags + i] = S[tags + i + 1]
-    S[tags + ways - 1] = -1
+    if S[cfg + L_POLICY] == POLICY_LRU:
+        for i in range(position, ways - 1):
+            S[tags + i] = S[tags + i + 1]
+        position = ways - 1
+    S[tags + position] = -1
     return word
 
 

@@ -20,10 +20,12 @@ from sim.engine.layout import (
     L_FILL,
     L_HIT,
     L_INCLUSIVE,
+    L_POLICY,
     L_PRESENT,
     L_SLICE_SIZE,
     L_SLICES,
     L_WAYS,
+    POLICY_LRU,
     TAG_DIRTY,
     TAG_IN_FLIGHT,
     TAG_SHIFT,
@@ -42,7 +44,8 @@ from sim.engine.layout import (
     Z_BACK_INVALIDATIONS,
 )
 from sim.engine.level import LEVEL_BITS, LEVELS, hit, mshr_held, mshr_take, mshr_wait, set_of
-from sim.engine.sets import find, to_front
+from sim.engine.replacement import placed, room, used
+from sim.engine.sets import find
 from sim.engine.snoops import remove
 
 
@@ -100,8 +103,8 @@ def recall(S: Flat, line: int) -> bool:
 def l3_insert(S: Flat, state: int, line: int, flags: int, t: int, region: int) -> None:
     cfg = S[H_L3]
     tags = l3_set(S, cfg, state, line)
-    last = S[cfg + L_WAYS] - 1
-    victim = S[tags + last]
+    way = room(S, cfg, state, tags)
+    victim = S[tags + way]
     if victim >= 0:
         dirty = victim & TAG_DIRTY != 0
         if S[cfg + L_INCLUSIVE] and recall(S, victim >> TAG_SHIFT):
@@ -109,7 +112,7 @@ def l3_insert(S: Flat, state: int, line: int, flags: int, t: int, region: int) -
         if dirty:
             S[state + V_WRITEBACKS] += 1
             memory_write(S, victim >> TAG_SHIFT, t, region)
-    to_front(S, tags, last, line << TAG_SHIFT | flags)
+    placed(S, cfg, tags, way, line << TAG_SHIFT | flags)
 
 
 @njit
@@ -130,10 +133,10 @@ def shared_port(S: Flat, line: int, t: int) -> int:
 
 
 @njit
-def l3_hit(S: Flat, state: int, tags: int, position: int, t: int, demand: bool) -> int:
+def l3_hit(S: Flat, cfg: int, state: int, tags: int, position: int, t: int, demand: bool) -> int:
     """`hit` where busy lines hold requests up, so that their times do not come in order."""
     if S[H_DIRECTORY] == 0:
-        return hit(S, state, tags, position, t, demand, 0)
+        return hit(S, cfg, state, tags, position, t, demand, 0)
     word = S[tags + position]
     served = 0
     if word & TAG_IN_FLIGHT:
@@ -142,8 +145,8 @@ def l3_hit(S: Flat, state: int, tags: int, position: int, t: int, demand: bool) 
             served = 0
         elif demand:
             S[state + V_MERGES] += 1
-    if position > 0:
-        to_front(S, tags, position, word)
+    if position > 0 or S[cfg + L_POLICY] != POLICY_LRU:
+        used(S, cfg, tags, position, word)
     return served
 
 
@@ -159,7 +162,7 @@ def shared_read(S: Flat, line: int, t: int, region: int, demand: bool) -> int:
     if position >= 0:
         if demand:
             S[state + V_HITS] += 1
-        served = l3_hit(S, state, tags, position, t, demand)
+        served = l3_hit(S, cfg, state, tags, position, t, demand)
         return max(served, (t + S[cfg + L_HIT]) * LEVELS + (X_L3 - X_L1))
     if demand:
         S[state + V_MISSES] += 1
@@ -189,6 +192,6 @@ def shared_write(S: Flat, line: int, t: int, region: int) -> None:
     tags = l3_set(S, cfg, state, line)
     position = find(S, tags, S[cfg + L_WAYS], line)
     if position >= 0:
-        to_front(S, tags, position, S[tags + position] | TAG_DIRTY)
+        used(S, cfg, tags, position, S[tags + position] | TAG_DIRTY)
     else:
         l3_insert(S, state, line, TAG_DIRTY, t, region)

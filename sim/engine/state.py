@@ -58,6 +58,12 @@ PREFETCHERS = {
     "next-line": at.PREFETCH_NEXT_LINE,
     "stride": at.PREFETCH_STRIDE,
 }
+POLICIES = {
+    "lru": at.POLICY_LRU,
+    "plru": at.POLICY_PLRU,
+    "srrip": at.POLICY_SRRIP,
+    "random": at.POLICY_RANDOM,
+}
 
 
 def kind_of(row: Instruction) -> int:
@@ -147,7 +153,19 @@ def cache_words(cache: Cache) -> int:
     """State words of a cache level, of L3 those of one slice."""
     slices = cache.slices if isinstance(cache, SharedCache) else 1
     # sets are read eight words at a time
-    return (at.V_TAGS + cache.sets // slices * cache.ways + 8 + 7) // 8 * 8
+    return (at.V_TAGS + cache.sets // slices * set_words(cache) + 8 + 7) // 8 * 8
+
+
+def set_words(cache: Cache) -> int:
+    """Words of a set: its ways, and those of its policy."""
+    return cache.ways + (cache.replacement == "plru")
+
+
+def empty_cache(state: I64, cache: Cache) -> None:
+    """State of a level, of L3 of one slice, that holds nothing."""
+    state[at.V_DRAWN] = cache.replacement_seed
+    state[at.V_STRIDES : at.V_TAGS : 4] = -1
+    state[at.V_TAGS :] = -1
 
 
 def put_cache(S: I64, cfg: int, cache: Cache | None, shared_fs: int | None) -> None:
@@ -164,6 +182,8 @@ def put_cache(S: I64, cfg: int, cache: Cache | None, shared_fs: int | None) -> N
     S[cfg + at.L_SETS] = sets
     S[cfg + at.L_SET_MASK] = sets - 1 if shift_of(sets) >= 0 else -1
     S[cfg + at.L_WAYS] = cache.ways
+    S[cfg + at.L_SET_WORDS] = set_words(cache)
+    S[cfg + at.L_POLICY] = POLICIES[cache.replacement]
     S[cfg + at.L_MSHRS] = cache.mshrs
     S[cfg + at.L_PREFETCH] = PREFETCHERS[cache.prefetch]
     S[cfg + at.L_DEGREE] = cache.prefetch_degree
@@ -291,8 +311,8 @@ def build(
     put_ops(S, ops, machine, units)
     if machine.l3:
         size = cache_words(machine.l3)
-        slices = S[l3_state : l3_state + size * machine.homes].reshape(machine.homes, size)
-        slices[:, at.V_TAGS :] = -1
+        for home in range(machine.homes):
+            empty_cache(S[l3_state + home * size :][:size], machine.l3)
     for k in range(machine.dram.channels):
         channel = dram_state + k * channel_words
         S[channel + at.K_BUS : channel + at.K_BANKS] = -1
@@ -438,5 +458,4 @@ def put_core(block: I64, machine: Machine, level1: int, level2: int, predictor: 
     tags = {level1: machine.l1, level2: machine.l2}
     for start, cache in tags.items():
         if cache is not None and start:
-            block[start + at.V_STRIDES : start + at.V_TAGS : 4] = -1
-            block[start + at.V_TAGS : start + cache_words(cache)] = -1
+            empty_cache(block[start : start + cache_words(cache)], cache)

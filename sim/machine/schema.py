@@ -55,6 +55,8 @@ MAX_UNITS = 8
 MAX_CORES = 60  # a directory entry is one word: a bit per core and the owner's mark
 MAX_WRITE_BATCH = 64
 MAX_MSHRS = 1024
+MAX_TREE_WAYS = 32  # the bits of a set's tree are one word
+MAX_SEED = 2**31 - 2  # the greatest remainder that the generator of rule M1 can have
 
 # Classes whose accesses become line pieces on the load and store pipes.
 MEMORY_CLASSES = ("load", "store")
@@ -405,6 +407,8 @@ class Cache(Section):
     fill_cycles: Cycles = 0
     mshrs: Annotated[int, Field(ge=1, le=MAX_MSHRS)]
     bytes_per_cycle: Count | None = None
+    replacement: Literal["lru", "plru", "srrip", "random"] = "lru"
+    replacement_seed: Annotated[int, Field(ge=1, le=MAX_SEED)] = 1
     prefetch: Literal["none", "next-line", "stride"] = "none"
     prefetch_degree: Annotated[int, Field(ge=1, le=64)] = 1
     prefetch_distance: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -426,6 +430,13 @@ class Cache(Section):
                 f"impossible geometry: {format_size(self.size)} in {self.ways} ways of "
                 f"{self.line}-byte lines is {self.size / step:.2f} sets; size must be a multiple "
                 f"of {step} bytes (nearest: {' or '.join(near)}), or change ways"
+            )
+        if self.replacement == "plru" and not (
+            power_of_two(self.ways) and self.ways <= MAX_TREE_WAYS
+        ):
+            raise ValueError(
+                f"replacement: 'plru' halves the ways again and again, so {self.ways} ways are "
+                f"not possible; make ways a power of two, {MAX_TREE_WAYS} at most"
             )
         return self
 

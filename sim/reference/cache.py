@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 from sim.machine.schema import Cache as CacheConfig
 from sim.reference.clock import Clock
 from sim.reference.prefetcher import prefetcher
+from sim.reference.replacement import Policy, policy_maker
 
 COHERENCE = "coherence"  # the level of what other cores answer (C6)
 COUNTERS = (
@@ -127,8 +128,49 @@ class Line:
     shared: bool = False
 
 
+class Set:
+    """The ways of a set, and the policy that says which of them is vacated (M1)."""
+
+    def __init__(self, ways: int, policy: Policy) -> None:
+        self.ways: list[Line | None] = [None] * ways
+        self.policy = policy
+
+    def lines(self) -> list[Line]:
+        """All lines here."""
+        return [entry for entry in self.ways if entry]
+
+    def find(self, line: int) -> Line | None:
+        """The line if it is here, unused."""
+        return next((entry for entry in self.ways if entry and entry.number == line), None)
+
+    def use(self, entry: Line) -> None:
+        """A line that is here is used again."""
+        self.policy.used(self.ways.index(entry))
+
+    def remove(self, entry: Line) -> None:
+        """Its way is free."""
+        self.ways[self.ways.index(entry)] = None
+
+    def vacate(self) -> tuple[int, Line | None]:
+        """The way that the next line takes, and the line that leaves it."""
+        way = self.ways.index(None) if None in self.ways else self.policy.victim()
+        victim, self.ways[way] = self.ways[way], None
+        return way, victim
+
+    def fill(self, way: int, entry: Line) -> None:
+        """A new line takes a vacated way."""
+        self.ways[way] = entry
+        self.policy.filled(way)
+
+
+def make_sets(config: CacheConfig, count: int) -> list[Set]:
+    """The sets of one cache."""
+    make = policy_maker(config)
+    return [Set(config.ways, make()) for _ in range(count)]
+
+
 class Cache:
-    """Sets of lines in order of use, miss registers, a port and a prefetcher.
+    """Sets of lines, miss registers, a port and a prefetcher.
 
     ``lines`` is where memory ends; ``cycle`` the length of this level's cycle in its unit of time:
     1, or fs for L3.
@@ -139,11 +181,10 @@ class Cache:
     ) -> None:
         self.name = name
         self.lines = lines
-        self.ways = config.ways
         self.hit = config.hit_cycles * cycle
         self.fill = config.fill_cycles * cycle
         self.below = below
-        self.sets: list[list[Line]] = [[] for _ in range(config.sets)]  # least recent first
+        self.sets = make_sets(config, config.sets)
         self.mshrs = [0] * config.mshrs  # the fill each holds or held
         self.port = Port(config.line, config.bytes_per_cycle or config.line, cycle)
         self.prefetcher = prefetcher(config)
@@ -189,7 +230,7 @@ class Cache:
 
     def peek(self, line: int) -> Line | None:
         """The line if it is here or in flight, without using it."""
-        return next((entry for entry in self.set_of(line) if entry.number == line), None)
+        return self.set_of(line).find(line)
 
     def remove(self, line: int) -> Line | None:
         """Take the line away; its place is free (C8). Its MSHR, if in flight, is held on (C4)."""
@@ -200,15 +241,19 @@ class Cache:
 
     # --- parts of an access -----------------------------------------------------------------------
 
-    def set_of(self, line: int) -> list[Line]:
-        """The lines of its set, the least recently used first."""
+    def contents(self) -> list[Line]:
+        """All lines, arrived or in flight."""
+        return [entry for each in self.sets for entry in each.lines()]
+
+    def set_of(self, line: int) -> Set:
+        """The set of a line."""
         return self.sets[line % len(self.sets)]
 
     def find(self, line: int) -> Line | None:
-        """The line if it is here or in flight, which makes it the most recently used (M1)."""
-        found = self.remove(line)
+        """The line if it is here or in flight, which is a use of it (M1)."""
+        found = self.peek(line)
         if found:
-            self.set_of(line).append(found)
+            self.set_of(line).use(found)
         return found
 
     def use(self, found: Line, time: int, who: Requester, latency: int | None = None) -> Answer:
@@ -227,14 +272,12 @@ class Cache:
 
     def place(self, line: int, time: int, who: Requester) -> Line:
         """Give a line its place; a dirty victim goes to the next level at once (M2, M7)."""
-        ways = self.set_of(line)
-        if len(ways) == self.ways:
-            victim = ways.pop(0)
-            if self.must_write(victim):
-                self.count["writebacks"] += 1
-                self.below.write(victim.number, time, who)
+        way, victim = self.set_of(line).vacate()
+        if victim and self.must_write(victim):
+            self.count["writebacks"] += 1
+            self.below.write(victim.number, time, who)
         entry = Line(line)
-        ways.append(entry)
+        self.set_of(line).fill(way, entry)
         return entry
 
     def walk(

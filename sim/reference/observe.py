@@ -83,7 +83,6 @@ def _flight(core: Core, flight: Flight) -> FlightView:
 
 def view(core: Core, private: PrivateCaches | None = None) -> CoreView:
     """What there is to see of a core after its last cycle, with the states in its caches."""
-    lines = [line for ways in core.l1.sets for line in ways]
     return CoreView(
         core=core.number,
         cycle=core.now,
@@ -95,6 +94,8 @@ def view(core: Core, private: PrivateCaches | None = None) -> CoreView:
             + ("not yet asked" if e.owned == NEVER else f"line there in cycle {e.owned}")
             for e in core.stores.entries
         ],
-        l1_lines_in_flight=sorted(line.number for line in lines if line.fill > core.now),
+        l1_lines_in_flight=sorted(
+            line.number for line in core.l1.contents() if line.fill > core.now
+        ),
         states=private.states() if private else {},
     )

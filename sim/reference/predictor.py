@@ -1,4 +1,4 @@
-"""Branch prediction (F5): counters by pc, or by pc and history, and a return stack; or perfection."""
+"""Branch prediction (F5): counters by pc, or pc and history, and a return stack; or perfection."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from isa.errors import InternalError
 from sim.account import COHERENCE_COUNTERS
 from sim.machine.schema import Machine, SharedCache
-from sim.reference.cache import Answer, Below, Cache, Line, Requester
+from sim.reference.cache import Answer, Below, Cache, Line, Requester, Set, make_sets
 from sim.reference.clock import Clock
 from sim.reference.dram import Dram
 from sim.reference.interconnect import Interconnect
@@ -36,7 +36,7 @@ class PrivateCaches:
 
     def lines(self) -> set[int]:
         """Numbers of all lines that a level has."""
-        return {entry.number for level in self.levels for ways in level.sets for entry in ways}
+        return {entry.number for level in self.levels for entry in level.contents()}
 
     def states(self) -> dict[int, str]:
         """The state of every line held."""
@@ -68,10 +68,10 @@ class Slice(Cache):
     ) -> None:
         super().__init__("L3", config, below, lines, cycle)
         self.slices = config.slices
-        self.sets = [[] for _ in range(config.sets // config.slices)]
+        self.sets = make_sets(config, config.sets // config.slices)
         self.leaves = leaves
 
-    def set_of(self, line: int) -> list[Line]:
+    def set_of(self, line: int) -> Set:
         """C2: what of the line's number is left behind the choice of the slice."""
         return self.sets[line // self.slices % len(self.sets)]
 

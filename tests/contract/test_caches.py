@@ -59,9 +59,10 @@ def stream(m, turns, *, fence="signal 0"):
 
 GEOMETRIES = {
     "l1": [(1, 1), (2, 2), (3, 2), (8, 1), (16, 4)],
-    "l2": [(1, 2), (4, 2), (5, 3), (16, 2)],
-    "l3": [(1, 4), (7, 3), (32, 2)],
+    "l2": [(1, 2), (4, 2), (5, 3), (16, 2), (2, 8)],
+    "l3": [(1, 4), (7, 3), (32, 2), (1, 16)],
 }
+POLICIES = ("lru", "plru", "srrip", "random")
 
 
 @st.composite
@@ -76,6 +77,9 @@ def hierarchies(draw):
     for level in ("l1", "l2", "l3")[:levels]:
         sets, ways = draw(st.sampled_from(GEOMETRIES[level]))
         overrides += [f"{level}.size={64 * sets * ways}", f"{level}.ways={ways}"]
+        policy = draw(st.sampled_from([p for p in POLICIES if p != "plru" or ways != 3]))
+        seed = draw(st.sampled_from([1, 2, 2**31 - 2]))
+        overrides += [f"{level}.replacement={policy}", f"{level}.replacement_seed={seed}"]
     return overrides
 
 
@@ -90,8 +94,8 @@ def hierarchies(draw):
     ),
     overrides=hierarchies(),
 )
-@settings(max_examples=60, deadline=None)
-def test_contents_follow_lru_through_all_levels(turns, overrides):
+@settings(max_examples=150, deadline=None)
+def test_contents_follow_the_policies_through_all_levels(turns, overrides):
     m = machine(PLAIN, *overrides)
     r = stream(m, turns)
     expected = Hierarchy(m)
@@ -129,9 +133,73 @@ def test_a_load_that_hits_makes_its_line_the_most_recently_used(order, hits):
     assert r.caches["L1"]["hits"] == hits
 
 
-def test_contents_do_not_depend_on_how_many_misses_overlap():
+def hits(order, *overrides):
+    """Hits of loads of the lines A, B, ... of one set, one after another."""
+    addresses = "".join(f"li x{i + 2}, x + {64 * i}\n" for i in range(8))
+    loads = "".join(
+        f"load.f32 t0, (x{'ABCDEFGH'.index(c) + 2}), x0, x1, x1\nsignal 0\n" for c in order
+    )
+    m = plain("l2=none", *overrides)
+    assert m.l1.sets == 1
+    r = run(f".tensor x f32 64 16\nmain: li x1, 1\n{addresses}{loads}halt", m)
+    return r.caches["L1"]["hits"]
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ("ABCDEA", 0),  # D was used last, then B of the other half: A leaves
+        ("ABCDAEB", 2),  # A was used last, D last of the other half: C leaves and not B
+        ("ABCDAEC", 1),
+        ("ABCDACEB", 2),  # C, then A: B leaves
+        ("ABCDACED", 3),
+        ("ABCDCAEC", 3),  # A, then C: D leaves
+        ("ABCDCAED", 2),
+    ],
+)
+def test_a_tree_seeks_the_victim_where_the_last_use_was_not(order, expected):
+    assert hits(order, "l1.size=256", "l1.ways=4", "l1.replacement=plru") == expected
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ("ABCA", 0),  # A and B are both 2 and become 3: the first way is A's
+        ("ABCB", 1),
+        ("AABCDA", 2),  # B (3 beside A's 1) and C (3 beside A's 2) leave
+        ("AABCDEA", 1),  # A and D both become 3: the first way is A's
+        ("AABCADEA", 3),  # used again, A is 0 again
+    ],
+)
+def test_a_line_used_again_outlives_lines_that_are_not(order, expected):
+    assert hits(order, "l1.size=128", "l1.ways=2", "l1.replacement=srrip") == expected
+
+
+@pytest.mark.parametrize(
+    ("seed", "order", "expected"),
+    # 48271, 182605794, 1291394886, 1914720637: the ways 1, 0, 0, 1
+    [
+        (1, "ABCA", 1),
+        (1, "ABCB", 0),
+        (1, "ABCDC", 1),
+        (1, "ABCDED", 0),
+        (1, "ABCDEC", 1),
+        (1, "ABCDEFE", 1),
+        # 96542: way 0
+        (2, "ABCA", 0),
+        (2, "ABCB", 1),
+    ],
+)
+def test_a_random_victim_is_drawn(seed, order, expected):
+    random = ("l1.replacement=random", f"l1.replacement_seed={seed}")
+    assert hits(order, "l1.size=128", "l1.ways=2", *random) == expected
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_contents_do_not_depend_on_how_many_misses_overlap(policy):
     turns = [((7 * i) % 40, (11 * i) % 24) for i in range(60)]
     overrides = ["l1.size=512", "l1.ways=2", "l2.size=2KiB", "core.kind=in-order"]
+    overrides += [f"{level}.replacement={policy}" for level in ("l1", "l2")]
     fenced = stream(plain(*overrides), turns)
     for mshrs in (1, 2, 16):
         # loads in order and stores that retire before the next load issues keep their order

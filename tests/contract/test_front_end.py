@@ -245,8 +245,8 @@ def test_a_two_bit_counter_misses_half_of_an_alternating_branch_and_the_end_of_e
 
 @pytest.mark.parametrize(("text", "learns_from"), [(ALTERNATING, 2), (NESTED, 3)])
 def test_gshare_learns_a_pattern_that_its_history_tells_apart(text, learns_from):
-    # Alternating: the last outcome of the branch lies behind the loop's. Nested: three outcomes tell
-    # how often the inner branch was taken.
+    # Alternating: the branch's last outcome is the last but one of all. Nested: of three outcomes
+    # none, one or two since the outer branch are the inner one's.
     for bits in range(learns_from):
         gshare = ("core.predictor=gshare", f"core.history_bits={bits}")
         assert wrong(text, 80, *gshare) >= wrong(text, 40, *gshare) + 20

@@ -105,9 +105,18 @@ def _pick(draw: st.DrawFn, choices: dict[str, tuple[object, ...]], most: int) ->
 def _geometry(draw: st.DrawFn, level: str, line: int) -> list[str]:
     slices = draw(st.sampled_from((1, 2, 3, 5))) if level == "l3" else 1
     sets = slices * draw(st.sampled_from((1, 2, 3, 8, 12)))
-    ways = draw(st.sampled_from((1, 2, 3, 5)))
+    ways = draw(st.sampled_from((1, 2, 3, 4, 5, 8)))
+    policies = ["lru", "srrip", "random"] if ways in (3, 5) else ["lru", "plru", "srrip", "random"]
+    policy = draw(st.sampled_from(policies))
+    seed = draw(st.sampled_from((1, 2**31 - 2)))
     sliced = [f"l3.slices={slices}"] if slices > 1 else []
-    return [f"{level}.ways={ways}", f"{level}.size={sets * ways * line}B", *sliced]
+    return [
+        f"{level}.ways={ways}",
+        f"{level}.size={sets * ways * line}B",
+        *sliced,
+        f"{level}.replacement={policy}",
+        f"{level}.replacement_seed={seed}",
+    ]
 
 
 def _array(draw: st.DrawFn, rows: int, row_bytes: int) -> list[str]:
