@@ -78,7 +78,8 @@ def _show(name: str, overrides: list[str], as_json: bool) -> None:
     print(f"{machine.name}: {machine.description}")
     print(
         f"{core.kind} at {clocks}, {core.width} wide, window {core.rob}, "
-        f"queues {core.load_queue} loads and {core.store_queue} stores; "
+        f"queues {core.load_queue} loads and {core.store_queue} stores, "
+        f"{core.predictor} predictor; "
         f"{tiles.count} tiles of {tiles.rows} x {tiles.row_bytes} B"
     )
     for made in (_units(machine), _operations(machine), _memory(machine), _figures(machine)):
@@ -121,12 +122,12 @@ def _memory(machine: Machine) -> RenderableType:
                 name,
                 format_size(cache.size),
                 *(str(n) for n in (cache.ways, cache.sets, cache.hit_cycles, cache.mshrs)),
+                cache.replacement,
                 cache.prefetch,
             ]
         )
-    return table(
-        "Caches", ["level", "size", "ways", "sets", "adds cycles", "mshrs", "prefetch"], rows
-    )
+    columns = ["level", "size", "ways", "sets", "adds cycles", "mshrs", "replacement", "prefetch"]
+    return table("Caches", columns, rows)
 
 
 def _figures(machine: Machine) -> RenderableType:

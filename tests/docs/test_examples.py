@@ -82,7 +82,7 @@ def test_the_examples_of_the_machine_files_page_run(tmp_path: Path) -> None:
     own, *_ = [block for block in found if block.language == "toml"]
     lines = [line for block in found for line in block.text.splitlines()]
     examples = [line for line in lines if line.startswith("tickformer ")]
-    assert len(examples) == 3
+    assert len(examples) == 5
     with workplace(tmp_path, page):
         Path("mine.toml").write_text(own.text, encoding="utf-8")
         for line in examples:
