@@ -67,7 +67,7 @@ def test_none_removes_a_table():
         ("core.history_bits=17", "core.history_bits: must be at most 16, not 17"),
         ("l1.replacement=fifo", "l1.replacement: must be 'lru', 'plru', 'srrip' or 'random'"),
         ("l1.replacement_seed=0", "l1.replacement_seed: must be at least 1, not 0"),
-        ("l1.replacement=plru", "l1: replacement: 'plru' halves the ways again and again, so 12"),
+        ("l1.replacement=plru", "l1.replacement: 'plru' halves the ways again and again, so 12"),
         ("clock=3", "clock: 3 has no unit"),
         ("clock=3ghz", "did you mean GHz?"),
         (
