@@ -111,6 +111,19 @@ def test_a_store_finds_its_line_shared_in_l2():
     assert r.caches["L2"]["hits"] == 1
 
 
+@pytest.mark.parametrize("policy", ["lru", "plru", "srrip", "random"])
+@pytest.mark.parametrize(("gone", "kept"), [(0, 1), (1, 0)])
+def test_a_place_that_another_core_s_store_has_freed_is_taken_next(policy, gone, kept):
+    def at(line, action):
+        return f"addi x2, x2, {64 * line}\n{action}signal 9\naddi x2, x2, {-64 * line}\n"
+
+    m = plain("l1.size=128", "l1.ways=2", "l2=none", f"l1.replacement={policy}")  # one set
+    body = [at(0, LOAD) + at(1, LOAD), at(gone, STORE), at(2, LOAD) + at(kept, LOAD)]
+    r = turns(0, 1, 0, cores=2, body=body, on=m)
+    assert counts(r)["invalidations"] == 1
+    assert (r.caches["L1"]["hits"], r.caches["L1"]["misses"]) == (1, 4)
+
+
 def test_one_core_needs_no_directory():
     assert counts(turns(0, 0, 0, cores=1, body=LOAD + STORE, on=plain(*L3))) == {}
 
