@@ -289,10 +289,10 @@ PREFETCH_NONE, PREFETCH_NEXT_LINE, PREFETCH_STRIDE = range(3)
     V_PREFETCH_DROPPED,
     V_MSHR_STALLS,
     V_DRAWN,  # last number drawn to choose a victim, or the seed
-) = range(13)
+    V_MSHR_MASK,  # entries of the ring (power of two, at most MSHR_RING) - 1
+) = range(14)
 V_MSHR = 16  # ring of (line, fill * LEVELS + level), ascending by fill; line -1: no line's
-MSHR_RING = 1024
-MSHR_MASK = MSHR_RING - 1
+MSHR_RING = 4096
 V_STRIDES = V_MSHR + 2 * MSHR_RING  # stride table: pc, last line, stride, confidence
 STRIDE_ENTRIES = 64
 V_TAGS = V_STRIDES + 4 * STRIDE_ENTRIES  # sets x L_SET_WORDS; a set: see sim/engine/replacement.py

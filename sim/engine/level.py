@@ -14,7 +14,6 @@ from sim.engine.layout import (
     L_SET_WORDS,
     L_SETS,
     L_WAYS,
-    MSHR_MASK,
     POLICY_LRU,
     TAG_DIRTY,
     TAG_IN_FLIGHT,
@@ -24,6 +23,7 @@ from sim.engine.layout import (
     V_MERGES,
     V_MSHR,
     V_MSHR_HEAD,
+    V_MSHR_MASK,
     V_MSHR_TAIL,
     V_PREFETCH_LATE,
     V_PREFETCH_USEFUL,
@@ -48,11 +48,12 @@ def set_of(S: Flat, cfg: int, state: int, number: int) -> int:
 @njit
 def mshr_held(S: Flat, state: int, t: int) -> int:
     """How many MSHRs are held at ``t``: those whose fill lies behind it."""
+    mask = S[state + V_MSHR_MASK]
     head = S[state + V_MSHR_HEAD]
     tail = S[state + V_MSHR_TAIL]
     ring = state + V_MSHR
     bound = t * LEVELS + LEVELS - 1
-    while head < tail and S[ring + 2 * (head & MSHR_MASK) + 1] <= bound:
+    while head < tail and S[ring + 2 * (head & mask) + 1] <= bound:
         head += 1
     S[state + V_MSHR_HEAD] = head
     return tail - head
@@ -61,8 +62,9 @@ def mshr_held(S: Flat, state: int, t: int) -> int:
 @njit
 def mshr_free_at(S: Flat, cfg: int, state: int) -> int:
     """When the next MSHR will be free, all being held: the fill after which one fewer is."""
+    mask = S[state + V_MSHR_MASK]
     i = S[state + V_MSHR_TAIL] - S[cfg + L_MSHRS]
-    return S[state + V_MSHR + 2 * (i & MSHR_MASK) + 1] >> LEVEL_BITS
+    return S[state + V_MSHR + 2 * (i & mask) + 1] >> LEVEL_BITS
 
 
 @njit
@@ -80,26 +82,28 @@ def mshr_take(S: Flat, state: int, line: int, served: int) -> None:
     If the line has left the cache while in flight and this fill comes first, the older entry is no
     line's any more.
     """
+    mask = S[state + V_MSHR_MASK]
     i = S[state + V_MSHR_TAIL]
     S[state + V_MSHR_TAIL] = i + 1
     head = S[state + V_MSHR_HEAD]
     ring = state + V_MSHR
-    while i > head and S[ring + 2 * ((i - 1) & MSHR_MASK) + 1] > served:
-        older = S[ring + 2 * ((i - 1) & MSHR_MASK)]
-        S[ring + 2 * (i & MSHR_MASK)] = -1 if older == line else older
-        S[ring + 2 * (i & MSHR_MASK) + 1] = S[ring + 2 * ((i - 1) & MSHR_MASK) + 1]
+    while i > head and S[ring + 2 * ((i - 1) & mask) + 1] > served:
+        older = S[ring + 2 * ((i - 1) & mask)]
+        S[ring + 2 * (i & mask)] = -1 if older == line else older
+        S[ring + 2 * (i & mask) + 1] = S[ring + 2 * ((i - 1) & mask) + 1]
         i -= 1
-    S[ring + 2 * (i & MSHR_MASK)] = line
-    S[ring + 2 * (i & MSHR_MASK) + 1] = served
+    S[ring + 2 * (i & mask)] = line
+    S[ring + 2 * (i & mask) + 1] = served
 
 
 @njit
 def mshr_served(S: Flat, state: int, line: int) -> int:
     """Arrival * LEVELS + level of the line in flight, -1: its MSHR is free again."""
+    mask = S[state + V_MSHR_MASK]
     ring = state + V_MSHR
     for i in range(S[state + V_MSHR_TAIL] - 1, S[state + V_MSHR_HEAD] - 1, -1):
-        if S[ring + 2 * (i & MSHR_MASK)] == line:
-            return S[ring + 2 * (i & MSHR_MASK) + 1]
+        if S[ring + 2 * (i & mask)] == line:
+            return S[ring + 2 * (i & mask) + 1]
     return -1
 
 

@@ -161,11 +161,20 @@ def set_words(cache: Cache) -> int:
     return cache.ways + (cache.replacement == "plru")
 
 
-def empty_cache(state: I64, cache: Cache) -> None:
-    """State of a level, of L3 of one slice, that holds nothing."""
-    state[at.V_DRAWN] = cache.replacement_seed
+def empty_cache(state: I64, machine: Machine, level: int) -> None:
+    """State of a level (L1: 1), of L3 of one slice, that holds nothing."""
+    state[at.V_DRAWN] = machine.levels[level - 1].replacement_seed
+    state[at.V_MSHR_MASK] = mshr_mask(machine, level)
     state[at.V_STRIDES : at.V_TAGS : 4] = -1
     state[at.V_TAGS :] = -1
+
+
+def mshr_mask(machine: Machine, level: int) -> int:
+    """Size of a level's ring of MSHRs, less one: as small as goes, for the host's own caches.
+
+    Misses that wait for an MSHR are in it, too: at most those that hold one of a level above.
+    """
+    return power_above(sum(cache.mshrs for cache in machine.levels[:level]) + 1) - 1
 
 
 def put_cache(S: I64, cfg: int, cache: Cache | None, shared_fs: int | None) -> None:
@@ -312,7 +321,7 @@ def build(
     if machine.l3:
         size = cache_words(machine.l3)
         for home in range(machine.homes):
-            empty_cache(S[l3_state + home * size :][:size], machine.l3)
+            empty_cache(S[l3_state + home * size :][:size], machine, 3)
     for k in range(machine.dram.channels):
         channel = dram_state + k * channel_words
         S[channel + at.K_BUS : channel + at.K_BANKS] = -1
@@ -458,4 +467,4 @@ def put_core(block: I64, machine: Machine, level1: int, level2: int, predictor: 
     tags = {level1: machine.l1, level2: machine.l2}
     for start, cache in tags.items():
         if cache is not None and start:
-            empty_cache(block[start : start + cache_words(cache)], cache)
+            empty_cache(block[start : start + cache_words(cache)], machine, 1 + (start == level2))
