@@ -48,8 +48,16 @@ def decode() -> Iterator[Figure]:
     return models.smollm2_decode()
 
 
+def cores() -> Iterator[Figure]:
+    """Many cores beside one."""
+    from tests.bench import cores as part
+
+    return part.figures()
+
+
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "parts": parts,
+    "cores": cores,
     "prefill": prefill,
     "decode": decode,
     "startup": startup,
