@@ -49,7 +49,9 @@ def dataflow_graph(program: Program, start: int, stop: int) -> nx.DiGraph:
 
     if not 0 <= start < stop <= len(program):
         raise UserError(
-            f"stretch {start}..{stop} is not inside program {program.name!r} of {len(program)}"
+            f"there is nothing from pc {start} to before pc {stop} in program {program.name!r}, "
+            f"which has {len(program)} instructions; begin and end inside it, the end behind the "
+            "beginning"
         )
     graph = nx.DiGraph()
     writer: dict[str, int] = {}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("text", "dot", "graphml")
 PLAN_FORMATS = (*FORMATS, "svg")
+AUTO, PREFILL = "auto", "prefill"
 
 
 def graph(
@@ -38,10 +39,8 @@ def graph(
     ] = 0,
     partition: Annotated[
         str, typer.Option("--partition", help="How cores share the work, as in run.")
-    ] = "auto",
-    step: Annotated[
-        str, typer.Option("--step", help="With --cores: prefill or decode.")
-    ] = "prefill",
+    ] = AUTO,
+    step: Annotated[str, typer.Option("--step", help="With --cores: prefill or decode.")] = PREFILL,
     start: Annotated[
         str, typer.Option("--from", help="Of assembler text: label or pc where it begins.")
     ] = "",
@@ -66,12 +65,14 @@ def graph(
     """
     from sim.cli.output import STDOUT, check_writable, write_text
 
+    assembler = source.endswith((".s", ".asm"))
+    _check_options(source, assembler, cores, partition, step, start, stop)
     formats = PLAN_FORMATS if cores else FORMATS
     if form not in formats:
         raise UserError(f"--format {form}: use {', '.join(formats)}")
     if output is not None:
         check_writable(output)
-    if source.endswith((".s", ".asm")):
+    if assembler:
         text = _of_assembler(Path(source), start, stop, machine, form)
     elif cores:
         from sim.cli.plan import plan_text
@@ -80,6 +81,18 @@ def graph(
     else:
         text = _of_model(_config(source, layers), form)
     write_text(output or STDOUT, text)
+
+
+def _check_options(
+    source: str, assembler: bool, cores: int, partition: str, step: str, start: str, stop: str
+) -> None:
+    """Refuse options that would change nothing."""
+    if assembler and cores:
+        raise UserError(f"{source} is assembler text: --cores is for models; leave it out")
+    if not assembler and (start or stop):
+        raise UserError(f"{source} is a model: --from and --to are for assembler text; leave out")
+    if not cores and (partition, step) != (AUTO, PREFILL):
+        raise UserError("--partition and --step are of the pieces for several cores: add --cores N")
 
 
 # --- models ------------------------------------------------------------------------------------
