@@ -32,10 +32,10 @@ def note_engine(engine: str) -> None:
         )
 
 
-def show_races(races: Sequence[Race]) -> None:
-    """Print how many there are, and the first of them."""
+def show_races(races: Sequence[Race], *, partial: bool) -> None:
+    """Print how many there are, and the first of them; of a ``partial`` run what was run."""
     if not races:
-        print("no data races")
+        print("no data races in what was run" if partial else "no data races")
         return
     print(f"{len(races)} data race{'s' if len(races) > 1 else ''}: no signal orders")
     for race in races[:SHOWN]:

@@ -149,7 +149,7 @@ def run(
     if not quiet:
         _print(result)
         if result.races is not None:
-            show_races(result.races)
+            show_races(result.races, partial=result.partial)
     if result.partial:
         typer.echo("interrupted: the account above is partial", err=True)
         return EXIT_INTERRUPTED

@@ -161,7 +161,7 @@ def run_asm(
     if json != STDOUT:
         _print(cpu, assembled, account, differences, governed=governor is not None)
         if races:
-            show_races(races.races)
+            show_races(races.races, partial=partial)
     if partial:
         typer.echo("interrupted: the account above is partial", err=True)
         return EXIT_INTERRUPTED
