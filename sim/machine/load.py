@@ -230,6 +230,7 @@ def _explain_one(detail: ErrorDetails, table: Table) -> str:
         "int_parsing": f"must be a whole number, not {given!r}",
         "int_from_float": f"must be a whole number, not {given!r}",
         "string_type": f"must be text, not {given!r}",
+        "tuple_type": f"""must be a list, as ["3GHz", "2GHz"], not {given!r}""",
         "greater_than_equal": f"must be at least {context.get('ge')}, not {given!r}",
         "greater_than": f"must be more than {context.get('gt')}, not {given!r}",
         "less_than_equal": f"must be at most {context.get('le')}, not {given!r}",

@@ -527,6 +527,11 @@ class Machine(Section):
     interconnect: Interconnect = Interconnect()
     dram: Dram
 
+    @field_validator("core_clocks", "l2", "l3", mode="before")
+    @classmethod
+    def _removed(cls, value: Any) -> Any:
+        return None if value == "none" else value
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.core_clocks is not None and len(self.core_clocks) != self.cores:

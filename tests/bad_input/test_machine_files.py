@@ -34,3 +34,8 @@ def test_overrides_of_files_without_operation_rows(refused, tmp_path, ops):
 def test_an_override_is_one_value(refused):
     message = refused("machines", "show", "teach", "--set", "core.rob=64\ncore.width=2")
     assert "core.rob: must be a whole number" in message
+
+
+def test_core_clocks_are_a_list(refused):
+    message = refused("machines", "show", "teach", "--set", "core_clocks=1GHz")
+    assert """core_clocks: must be a list, as ["3GHz", "2GHz"], not '1GHz'""" in message

@@ -41,6 +41,8 @@ def test_overrides_set_dotted_keys_with_units():
 
 def test_none_removes_a_table():
     assert load_machine("sapphire-rapids", ["l3=none"]).l3 is None
+    assert load_machine("teach", ["l3=none"]).l3 is None  # it has none
+    assert load_machine("teach", ['core_clocks=["2GHz"]', "core_clocks=none"]).core_clocks is None
     machine = load_machine("sapphire-rapids", ["l3=none", "l2=none"])
     assert machine.target().l2_bytes == 0
 
