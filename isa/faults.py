@@ -7,7 +7,9 @@ assembler writes them (for `matmul` tc, ta, tb), then shapes, then alignment, th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
+from typing import NamedTuple
 
 from isa.disassembler import format_instruction
 from isa.errors import SimulationFault
@@ -115,3 +117,23 @@ def simulation_fault(
 ) -> SimulationFault:
     """Return the exception to raise for a fault of the instruction at `pc`."""
     return SimulationFault(f"{location(program, pc)}\n  {message(fault, arguments, memory)}")
+
+
+class Waiting(NamedTuple):
+    """A core that stands at a `wait`: its counter's value, and the one it waits for."""
+
+    core: int
+    program: Program
+    pc: int
+    counter: int
+    value: int
+    wanted: int
+
+
+def deadlock(waiting: Iterable[Waiting]) -> SimulationFault:
+    """Return the exception to raise when these cores are all that have not halted."""
+    lines = ["deadlock: every core has halted or waits, so nobody gives the missing signals"]
+    for core, program, pc, counter, value, wanted in waiting:
+        lines.append(f"core {core}, {location(program, pc)}")
+        lines.append(f"  counter {counter} is {value}, waited for {wanted}")
+    return SimulationFault("\n  ".join(lines))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import simpy
 
-from isa.errors import UserError
+from isa.errors import UserError, did_you_mean
 from isa.program import Program
 from sim.account import CAUSES
 from sim.machine.units import parse_clock, parse_time
@@ -138,8 +138,8 @@ def parse_memory_aware(text: str) -> MemoryAware:
             values[key] = parse[key](value)
         except ValueError as error:
             raise UserError(f"governor {text}: {error}") from None
-    if values.get("period", 1) < 1:
-        raise UserError(f"governor {text}: the period must be longer than 0")
+    if values.get("period", FS_PER_NS) < FS_PER_NS:
+        raise UserError(f"governor {text}: the period must be at least 1ns")
     return MemoryAware(**values)
 
 
@@ -158,7 +158,10 @@ def load_schedule(path: str | os.PathLike[str], cores: int) -> list[Change]:
     except UnicodeDecodeError as error:
         raise UserError(f"governor file {path} is no UTF-8 text; write it as CSV") from error
     except OSError as error:
-        raise UserError(f"governor file {path} cannot be read: {error.strerror}") from error
+        raise UserError(
+            f"governor file {path} cannot be read: {error.strerror}."
+            f"{did_you_mean(os.fspath(path), [MEMORY_AWARE])}"
+        ) from error
     rows = _rows(text)
     number, header = next(rows, (1, []))
     if header != COLUMNS:

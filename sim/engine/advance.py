@@ -166,9 +166,17 @@ def next_time(S: Flat, core: int) -> int:
 
 @njit
 def advance(
-    state: Array, programs: Array, tiles: Array, memory: Array, until_fs: int, steps: int
+    state: Array,
+    programs: Array,
+    tiles: Array,
+    memory: Array,
+    until_fs: int,
+    end_fs: int,
+    steps: int,
 ) -> int:
     """Run all cores in order of time up to ``until_fs`` or for ``steps`` cycles worked on.
+
+    ``until_fs`` is INF where nothing happens outside; even then ``end_fs`` is the end.
 
     The core with the earliest next event goes first (ties: the lower number), so shared levels see
     requests in the order of time.  Returns a RUN_ code.
@@ -181,9 +189,12 @@ def advance(
     base = S[H_CORE_BASE]
     stride = S[H_CORE_STRIDE]
     times = S[H_TIMES]
+    # one core, and nothing to be in time for: its cycles will do for times
     timed = cores > 1 or until_fs < INF
+    end = min(until_fs, end_fs) if timed else fs_to_cycle(S, base, end_fs)
     for i in range(cores):
-        S[times + i] = next_time(S, base + i * stride)
+        core = base + i * stride
+        S[times + i] = next_time(S, core) if timed else S[core + C_NEXT]
     for _ in range(steps):
         if S[H_RUNNING] == 0:
             return RUN_HALTED
@@ -198,7 +209,7 @@ def advance(
                 best = i
             elif fs < second_fs:
                 second_fs = fs
-        if best_fs >= until_fs:
+        if best_fs >= end:
             return RUN_DEADLOCK if best_fs == INF else RUN_UNTIL
         core = base + best * stride
         t = S[core + C_NEXT]
@@ -209,7 +220,6 @@ def advance(
             S[H_FAULT] = code
             S[H_FAULT_CORE] = best
             return RUN_FAULT
-        # one core, and nothing to be in time for: any number will do
         S[times + best] = next_time(S, core) if timed else S[core + C_NEXT]
         if S[H_SIGNALLED]:
             wake_waiting(S, best_fs)

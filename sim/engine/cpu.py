@@ -16,7 +16,7 @@ import simpy
 from numpy.typing import NDArray
 
 from isa.errors import InternalError, SimulationFault
-from isa.faults import Fault, simulation_fault
+from isa.faults import Fault, Waiting, deadlock, simulation_fault
 from isa.memory import MemoryMap
 from isa.program import Program
 from sim.account import CAUSES, COHERENCE_COUNTERS
@@ -25,7 +25,7 @@ from sim.engine import layout as at
 from sim.engine.advance import advance, charge_idle
 from sim.engine.clock import cycle_to_fs, fs_to_cycle
 from sim.engine.values import SLOT, aligned_zeros
-from sim.machine.clocks import check_clock
+from sim.machine.clocks import END_FS, check_clock, end_of_time
 from sim.machine.schema import Machine
 
 FS_PER_SECOND = 10**15
@@ -136,17 +136,16 @@ class Cpu:
         while True:
             until = env.peek()
             bound = at.INF if until >= at.INF else math.ceil(until)
-            code = advance(S, self._P, self._T, self._M, bound, STEPS)
-            if code == at.RUN_UNTIL:
-                yield env.timeout(bound - env.now)
-                continue
-            yield env.timeout(self.now_fs - env.now)
+            code = advance(S, self._P, self._T, self._M, bound, END_FS, STEPS)
+            if code == at.RUN_UNTIL and bound > END_FS:
+                raise end_of_time()
+            yield env.timeout((bound if code == at.RUN_UNTIL else self.now_fs) - env.now)
             if code == at.RUN_HALTED:
                 return True
             if code == at.RUN_FAULT:
                 raise self._fault()
             if code == at.RUN_DEADLOCK:
-                raise SimulationFault(self._deadlock())
+                raise self._deadlock()
             if progress is not None:
                 progress()
             if should_stop is not None and should_stop():
@@ -173,21 +172,18 @@ class Cpu:
         pc = int(self._S[at.H_FAULT_PC])
         return simulation_fault(fault, arguments, self.programs[core], pc, self.memory)
 
-    def _deadlock(self) -> str:
-        lines = []
-        for i in range(len(self.programs)):
+    def _deadlock(self) -> SimulationFault:
+        waiting = []
+        for i, program in enumerate(self.programs):
             core = self._core(i)
             if core[at.C_HALTED]:
                 continue
-            signal = int(core[at.C_WAIT_SIGNAL])
+            pc, signal = int(core[at.C_PC]), int(core[at.C_WAIT_SIGNAL])
             if signal < 0:
-                raise InternalError(f"core {i} stands still at pc {core[at.C_PC]} without waiting")
+                raise InternalError(f"core {i} stands still at pc {pc} without waiting")
             have = int(self._S[self._S[at.H_SIGNALS] + signal])
-            lines.append(
-                f"core {i}, pc {core[at.C_PC]}: counter {signal} is {have}, "
-                f"waited for {core[at.C_WAIT_COUNT]}"
-            )
-        return "deadlock: no running core can go on\n  " + "\n  ".join(lines)
+            waiting.append(Waiting(i, program, pc, signal, have, int(core[at.C_WAIT_COUNT])))
+        return deadlock(waiting)
 
     # --- reading ---------------------------------------------------------------------------------
 

@@ -1,13 +1,14 @@
-"""What a change of clock must be, for both engines."""
+"""What a change of clock must be, and how far time is counted, for both engines."""
 
 from __future__ import annotations
 
 from numbers import Integral
 
-from isa.errors import UserError
+from isa.errors import SimulationFault, UserError
 from sim.machine.units import MAX_CLOCK
 
 MAX_MEGAHERTZ = MAX_CLOCK // 10**6
+END_FS = 2 * 10**18  # so far below 2^62 that no access that begins before it can end beyond
 
 
 def check_clock(core: int, cores: int, megahertz: int) -> None:
@@ -19,3 +20,11 @@ def check_clock(core: int, cores: int, megahertz: int) -> None:
         raise UserError(
             f"a clock of {megahertz} MHz cannot be; use whole MHz from 1 to {MAX_MEGAHERTZ}"
         )
+
+
+def end_of_time() -> SimulationFault:
+    """What ends a run in which a core has work at or after ``END_FS``."""
+    return SimulationFault(
+        f"{END_FS // 10**15} simulated seconds have passed, and time is counted no further; "
+        "simulate less, or make the machine faster"
+    )

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from simpy.events import EventPriority
 
 from isa.errors import InternalError, SimulationFault
-from isa.faults import Fault, Trap, simulation_fault
+from isa.faults import Fault, Trap, Waiting, deadlock, simulation_fault
 from isa.memory import MemoryMap
 from isa.program import Program
 from isa.state import State
 from sim.account import ACCOUNT_COLUMNS, LOG_FIELDS
-from sim.machine.clocks import check_clock
+from sim.machine.clocks import END_FS, check_clock, end_of_time
 from sim.machine.schema import Machine
 from sim.reference.account import Account
 from sim.reference.cache import Below, Cache, Crossing, FirstLevel
@@ -136,7 +136,9 @@ class ReferenceCpu:
         begins = self.core_cycles
         recording = self._races.begin(self.programs, self.memory) if self._races else None
         for core, program, begin in zip(self._cores, self.programs, begins, strict=True):
-            core.state.pc = program.entry(entry)
+            pc = core.state.pc = program.entry(entry)
+            if pc >= len(program):
+                raise simulation_fault(Fault.JUMP_OUTSIDE, (pc,), program, pc, self.memory)
             core.state.region = 0
             core.state.halted = False
             core.next = begin
@@ -207,6 +209,8 @@ class ReferenceCpu:
         """The SimPy process of a core: from one cycle in which something happens to the next."""
         while not core.state.halted:
             yield from self._await_cycle(core)
+            if self.now_fs >= END_FS:
+                raise end_of_time()
             counters = dict(core.state.counters)
             try:
                 core.cycle(core.next)
@@ -270,21 +274,18 @@ class ReferenceCpu:
     def _check_deadlock(self) -> None:
         live = [core for core in self._cores if not core.state.halted]
         if live and all(core.number in self._parked for core in live):
-            raise SimulationFault(self._deadlock(live))
+            raise self._deadlock(live)
 
-    def _deadlock(self, live: list[Core]) -> str:
-        lines = []
+    def _deadlock(self, live: list[Core]) -> SimulationFault:
+        waiting = []
         for core in live:
+            number, pc = core.number, core.state.pc
             if core.front.waits_for is None:
-                pc = core.state.pc
-                raise InternalError(f"core {core.number} stands still at pc {pc} without waiting")
+                raise InternalError(f"core {number} stands still at pc {pc} without waiting")
             counter, count = core.front.waits_for
             have = core.state.counters.get(counter, 0)
-            lines.append(
-                f"core {core.number}, pc {core.state.pc}: counter {counter} is {have}, "
-                f"waited for {count}"
-            )
-        return "deadlock: no running core can go on\n  " + "\n  ".join(lines)
+            waiting.append(Waiting(number, self.programs[number], pc, counter, have, count))
+        return deadlock(waiting)
 
     # --- reading ---------------------------------------------------------------------------------
 

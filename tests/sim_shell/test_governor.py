@@ -235,12 +235,23 @@ def test_a_memory_aware_governor_is_named_on_the_command_line(tickformer, tmp_pa
         ("memory-aware:slow=1GHz", "'slow' is none of low, high, period"),
         ("memory-aware:low=1", "'1' has no unit"),
         ("memory-aware:low", "'' is no quantity"),
-        ("memory-aware:period=0", "the period must be longer than 0"),
+        ("memory-aware:period=0", "the period must be at least 1ns"),
+        ("memory-aware:period=1fs", "the period must be at least 1ns"),
+        ("memory-awar", "Did you mean 'memory-aware'?"),
     ],
 )
 def test_what_a_memory_aware_governor_cannot_be(name, message):
     with pytest.raises(UserError, match=message):
         governor_of(name, cores=1)
+
+
+@pytest.mark.parametrize("cpu_class", [Cpu, ReferenceCpu])
+def test_a_governed_run_can_be_stopped(cpu_class):
+    """Also where the governor acts more often than a run without one is looked at."""
+    cpu = cpu_class(load_machine("teach"), [assemble("main: j main").program], MemoryMap())
+    cpu.environment.process(MemoryAware(period=1000 * NS)(cpu))
+    cpu.start()
+    assert not cpu.run(should_stop=lambda: True, instruction_limit=100_000)
 
 
 SPIN = "main: li x1, {}\nloop: addi x1, x1, -1\nbne x1, x0, loop\nhalt"
