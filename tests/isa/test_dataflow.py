@@ -85,7 +85,7 @@ def test_a_swap_of_roles_needs_the_new_writer() -> None:
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 0), (2, 1), (-1, 2), (0, 11)])
 def test_a_stretch_must_lie_in_the_program(start: int, stop: int) -> None:
-    with pytest.raises(UserError, match="is not inside program '<asm>' of 10"):
+    with pytest.raises(UserError, match="in program '<asm>', which has 10 instructions"):
         dataflow_graph(assemble(TEXT).program, start, stop)
 
 
