@@ -55,7 +55,10 @@ def load_machine(name_or_file: str | os.PathLike[str], overrides: Sequence[str] 
         machine = _checked(table, _described(name, overrides))
     except RecursionError:
         raise UserError(f"machine {name}: its tables are nested too deeply") from None
-    keys = {override.partition("=")[0].strip() for override in overrides}
+    keys = [override.partition("=")[0].strip() for override in overrides]
+    for key in ("cores", "clock"):  # which have options of their own
+        if keys.count(key) > 1:
+            raise UserError(f"{_described(name, overrides)}: {key} is given twice; keep one")
     if machine.core_clocks is not None and "clock" in keys:
         raise UserError(
             f"{_described(name, overrides)}: core_clocks give every core a clock of its own; "

@@ -14,6 +14,8 @@ HUGE = 10**23
         (["--ids", ""], "write token numbers with commas"),
         (["--json", ""], "it is a folder"),
         (["--clock", "101GHz"], "a clock must be at most 100GHz"),
+        (["--clock", "2GHz", "--set", "clock=3GHz"], "clock is given twice; keep one"),
+        (["--cores", "2", "--set", "cores=3"], "cores is given twice; keep one"),
     ],
 )
 def test_run(refused, options, expected):
