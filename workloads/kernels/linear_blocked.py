@@ -19,6 +19,10 @@ an L2: for a layer of GPT-2 in f32 and 128 rows on `sapphire-rapids`, the best s
 steps) had 37% fewer L1 misses, but 43% more instructions and 3% more cycles, since an
 out-of-order core hides the latency of L2.
 
+Of several cores that read the same source each begins with other row blocks and comes back to
+those before (`Kit.turn`). In step they would all want a line while its writer is still asked for
+it. Where K is cut into chunks no registers are left for that.
+
 Sums are accumulated in the order of K either way: blocking does not change a bit of the result.
 """
 
@@ -37,6 +41,7 @@ from workloads.kernels.linear_shape import (
 )
 from workloads.kernels.tiling import Tiling
 
+TURN_BITS = 16  # of the share of a round as a fixed-point number
 LEAST_CHUNK = 3  # steps; where not even these fit, the sums would cost more than they save
 
 
@@ -107,9 +112,10 @@ class _Nest:
     """The registers of the nest and one method per loop.
 
     Scalar registers: `first` and `end` are offsets in the table of active rows (8 bytes per row
-    block) of the current round of rows, `left` the row blocks from it on; `weight` walks through
-    the packed weights chunk by chunk; `group` points at the first result tile of the group,
-    `result` at the same of the current row block; `sums` walks through the partial sums.
+    block) of the current round of rows, `start` that where this core begins, `stop` the end of its
+    first and then of its second half; `left` are the row blocks from the round on. `weight` walks
+    through the packed weights chunk by chunk; `group` points at the first result tile of the
+    group, `result` at the same of the current row block; `sums` walks through the partial sums.
     """
 
     def __init__(self, kit: Kit, panels: Panels, arguments: LinearArguments) -> None:
@@ -121,8 +127,12 @@ class _Nest:
         self.weight, self.w, self.last_cols = b.xs("weight", "w", "last_cols")
         self.chunk_source, self.m_source, self.a = b.xs("chunk_source", "m_source", "a")
         self.group, self.group_end, self.result = b.xs("group", "group_end", "result")
-        self.bias, self.sums, self.at = b.xs("bias", "sums", "at")
-        self.block, self.chunks_left = b.xs("block", "chunks_left")
+        self.bias, self.block, self.at = b.xs("bias", "block", "at")
+        self.turned = len(self.chunks) == 1 and kit.turn > 0
+        if len(self.chunks) > 1:
+            self.sums, self.chunks_left = b.xs("sums", "chunks_left")
+        elif self.turned:
+            self.start, self.stop = b.xs("start", "stop")
         self.rows = [b.x(f"rows{index}") for index in range(t.m_block)]
         self.c = b.tiles("c", t.m_block * t.n_block)
         self.weights = b.tiles("weights", t.n_block)
@@ -145,6 +155,8 @@ class _Nest:
         b.min(self.end, self.left, self.at)
         b.slli(self.end, self.end, 3)
         b.add(self.end, self.end, self.first)
+        if self.turned:
+            self.emit_start()
         kit.move(self.weight, args.weight)
         kit.move(self.group, args.result)
         if args.bias is not None:
@@ -159,6 +171,17 @@ class _Nest:
         kit.move(self.first, self.end)
         b.addi(self.left, self.left, -blocks)
         b.blt(ZERO, self.left, top)
+
+    def emit_start(self) -> None:
+        """Where this core begins in a round: whole m-blocks, that share of the round."""
+        b, kit = self.kit.b, self.kit
+        step = (8 * kit.tiling.m_block).bit_length() - 1
+        b.sub(self.start, self.end, self.first)
+        b.li(self.at, int(kit.turn * (1 << TURN_BITS)))
+        b.mul(self.start, self.start, self.at)
+        b.srli(self.start, self.start, TURN_BITS + step)
+        b.slli(self.start, self.start, step)
+        b.add(self.start, self.start, self.first)
 
     def emit_groups(self) -> None:
         """The loop over groups of panels, then the panels that are left."""
@@ -199,19 +222,53 @@ class _Nest:
                 b.bne(self.chunks_left, ZERO, top)
 
     def emit_chunk(self, chunk: Chunk, first_tile: int, columns: list[int]) -> None:
-        """The loop over row blocks, `m_block` at a time, then those that are left."""
+        """All row blocks of the round over one chunk of K."""
         b, kit, t = self.kit.b, self.kit, self.kit.tiling
+        if not (chunk.first and chunk.last):
+            b.li(self.sums, kit.addresses["partial_sums"])
+        if self.turned:
+            self.emit_turned(chunk, first_tile, columns)
+        else:
+            kit.move(self.block, self.first)
+            kit.move(self.m_source, self.chunk_source)
+            kit.move(self.result, self.group)
+            self.emit_row_blocks(chunk, first_tile, columns, self.end)
+        b.addi(self.chunk_source, self.chunk_source, chunk.steps * self.step_bytes)
+        chunk_bytes = chunk.all_steps * len(columns) * t.weight_tile_bytes
+        b.addi(self.weight, self.weight, chunk_bytes)
+
+    def emit_turned(self, chunk: Chunk, first_tile: int, columns: list[int]) -> None:
+        """The row blocks from `start` to the end, then those before `start`."""
+        b, kit, panels = self.kit.b, self.kit, self.panels
+        again = b.new_label("turned")
+        kit.move(self.block, self.start)
+        kit.move(self.stop, self.end)
+        b.sub(self.result, self.start, self.first)
+        b.srli(self.result, self.result, 3)
+        b.li(self.at, panels.source_row_block)
+        b.mul(self.m_source, self.result, self.at)
+        b.add(self.m_source, self.m_source, self.chunk_source)
+        b.li(self.at, panels.result_row_block)
+        b.mul(self.result, self.result, self.at)
+        b.add(self.result, self.result, self.group)
+        b.place(again)
+        self.emit_row_blocks(chunk, first_tile, columns, self.stop)
+        kit.move(self.at, self.stop)
         kit.move(self.block, self.first)
         kit.move(self.m_source, self.chunk_source)
         kit.move(self.result, self.group)
-        if not (chunk.first and chunk.last):
-            b.li(self.sums, kit.addresses["partial_sums"])
+        kit.move(self.stop, self.start)
+        b.blt(self.start, self.at, again)
+
+    def emit_row_blocks(self, chunk: Chunk, first_tile: int, columns: list[int], stop: X) -> None:
+        """Row blocks from `block` to `stop`, `m_block` at a time, then those that are left."""
+        b, t = self.kit.b, self.kit.tiling
         height = t.m_block
         while height:
             top, done = b.new_label("row_blocks"), b.new_label("row_blocks_end")
             b.place(top)
             b.addi(self.at, self.block, 8 * (height - 1))
-            b.bge(self.at, self.end, done)
+            b.bge(self.at, stop, done)
             for index in range(height):
                 b.ld(self.rows[index], self.panels.shape.space.rows + 8 * index, self.block)
             for start in range(0, len(columns), t.n_block):
@@ -223,9 +280,6 @@ class _Nest:
                 b.j(top)
             b.place(done)
             height //= 2
-        b.addi(self.chunk_source, self.chunk_source, chunk.steps * self.step_bytes)
-        chunk_bytes = chunk.all_steps * len(columns) * t.weight_tile_bytes
-        b.addi(self.weight, self.weight, chunk_bytes)
 
     def emit_register_block(
         self, chunk: Chunk, first_tile: int, columns: list[int], start: int, height: int
