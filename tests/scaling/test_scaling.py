@@ -81,7 +81,7 @@ def test_what_stays_in_l1_takes_the_same_cycles_at_any_clock(name: str) -> None:
     cycles = set()
     for clock in ("1GHz", "2GHz", "4GHz"):
         simulation = Simulation(
-            RESIDENT, machine(name, f"clock={clock}", "l1.size=48KiB", "l1.ways=12")
+            RESIDENT, machine(name, f"clock={clock}", "l1.size=32KiB", "l1.ways=8")
         )
         cold, warm = simulation.run(), simulation.run()
         assert cold.caches["L1"]["misses"] > 0
