@@ -8,7 +8,7 @@ from isa.errors import SimulationFault, UserError
 from sim.machine.units import MAX_CLOCK
 
 MAX_MEGAHERTZ = MAX_CLOCK // 10**6
-END_FS = 2 * 10**18  # so far below 2^62 that no access that begins before it can end beyond
+END_FS = 5 * 10**17  # 8 * time is counted in 64 bits: half of them, as work booked ahead ends later
 
 
 def check_clock(core: int, cores: int, megahertz: int) -> None:
