@@ -9,6 +9,7 @@ to each other's lines is in `directory`; here is only what a line marked shared 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -163,12 +164,6 @@ class Set:
         self.policy.filled(way)
 
 
-def make_sets(config: CacheConfig, count: int) -> list[Set]:
-    """The sets of one cache."""
-    make = policy_maker(config)
-    return [Set(config.ways, make()) for _ in range(count)]
-
-
 class Cache:
     """Sets of lines, miss registers, a port and a prefetcher.
 
@@ -184,7 +179,10 @@ class Cache:
         self.hit = config.hit_cycles * cycle
         self.fill = config.fill_cycles * cycle
         self.below = below
-        self.sets = make_sets(config, config.sets)
+        self.set_count = config.sets
+        policy = policy_maker(config)
+        # by index; a set begins to exist when it is first looked at
+        self.sets = defaultdict[int, Set](lambda: Set(config.ways, policy()))
         self.mshrs = [0] * config.mshrs  # the fill each holds or held
         self.port = Port(config.line, config.bytes_per_cycle or config.line, cycle)
         self.prefetcher = prefetcher(config)
@@ -243,11 +241,11 @@ class Cache:
 
     def contents(self) -> list[Line]:
         """All lines, arrived or in flight."""
-        return [entry for each in self.sets for entry in each.lines()]
+        return [entry for each in self.sets.values() for entry in each.lines()]
 
     def set_of(self, line: int) -> Set:
         """The set of a line."""
-        return self.sets[line % len(self.sets)]
+        return self.sets[line % self.set_count]
 
     def find(self, line: int) -> Line | None:
         """The line if it is here or in flight, which is a use of it (M1)."""

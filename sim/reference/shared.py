@@ -11,7 +11,7 @@ from typing import Protocol
 from isa.errors import InternalError
 from sim.account import COHERENCE_COUNTERS
 from sim.machine.schema import Machine, SharedCache
-from sim.reference.cache import Answer, Below, Cache, Line, Requester, Set, make_sets
+from sim.reference.cache import Answer, Below, Cache, Line, Requester, Set
 from sim.reference.clock import Clock
 from sim.reference.dram import Dram
 from sim.reference.interconnect import Interconnect
@@ -68,12 +68,12 @@ class Slice(Cache):
     ) -> None:
         super().__init__("L3", config, below, lines, cycle)
         self.slices = config.slices
-        self.sets = make_sets(config, config.sets // config.slices)
+        self.set_count = config.sets // config.slices
         self.leaves = leaves
 
     def set_of(self, line: int) -> Set:
         """C2: what of the line's number is left behind the choice of the slice."""
-        return self.sets[line // self.slices % len(self.sets)]
+        return self.sets[line // self.slices % self.set_count]
 
     def admit(self, time: int) -> int:
         """Pass the port (M4); returns when."""
