@@ -123,7 +123,7 @@ class Generation:
         lowered, cpu = self.lowered, self.cpu
         done = len(self.generated[0])
         if kind == "prefill":
-            what = f"prefill of {rows} tokens"
+            what = f"prefill of {rows} token{'s' * (rows > 1)}"
         else:
             what = f"token {done + 1} of {self.request.tokens}"
         cpu.start(kind)

@@ -38,7 +38,7 @@ def simulate(
     workload: str | os.PathLike[str],
     machine: str | os.PathLike[str] | Machine = "sapphire-rapids",
     *,
-    cores: int = 1,
+    cores: int | None = None,
     clock: str | None = None,
     governor: str | os.PathLike[str] | Governor | None = None,
     overrides: Sequence[str] = (),
@@ -67,8 +67,8 @@ def simulate(
 
     Args:
         workload: a catalogue name, a ``.gguf`` file or a Hugging Face folder.
-        machine: a preset, a ``.toml`` file, or a loaded machine (then without ``overrides``).
-        clock, overrides: changes of the machine: ``"3GHz"``, ``["core.rob=64"]``.
+        machine: a preset, a ``.toml`` file, or a loaded machine (then without changes).
+        cores, clock, overrides: changes of the machine: ``4``, ``"3GHz"``, ``["core.rob=64"]``.
         governor: changes clocks during the run: a schedule file (time, core, clock),
             ``memory-aware``, or a function; `sim.governor` describes them.
         prompt, chat, ids, prefill: at most one: a text to continue, a question to a chat model,
@@ -153,12 +153,12 @@ def simulate(
 
 def _machine(
     machine: str | os.PathLike[str] | Machine,
-    cores: int,
+    cores: int | None,
     clock: str | None,
     overrides: Sequence[str],
 ) -> Machine:
     changes = [*overrides, *([f"clock={clock}"] if clock else [])]
-    if cores != 1:
+    if cores is not None:
         changes.append(f"cores={cores}")
     if isinstance(machine, str | os.PathLike):
         return load_machine(machine, changes)

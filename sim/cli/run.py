@@ -25,7 +25,10 @@ def run(
     machine: Annotated[
         str, typer.Option("--machine", help="A preset (tickformer machines) or a .toml file.")
     ] = "sapphire-rapids",
-    cores: Annotated[int, typer.Option("--cores", min=1, help="Number of cores.")] = 1,
+    cores: Annotated[
+        int | None,
+        typer.Option("--cores", min=1, help="Number of cores; default: the machine's."),
+    ] = None,
     clock: Annotated[str, typer.Option("--clock", help="As 3.0GHz; default: the machine's.")] = "",
     governor: Annotated[
         str | None,
@@ -216,8 +219,9 @@ def _print(result: Result) -> None:
     machine = result.machine
     clocks = ", ".join(machine.get("core_clocks", [machine["clock"]]))
     governed = "" if result.governor == "fixed" else f", governor {result.governor}"
+    cores = f"{machine['cores']} cores of " if machine["cores"] > 1 else ""
     print(
-        f"{result.workload} on {machine['name']} at {clocks}{governed}, {result.dtype}, "
+        f"{result.workload} on {cores}{machine['name']} at {clocks}{governed}, {result.dtype}, "
         f"{result.attention} attention{engine}{partial}"
     )
     print(summary(result.account, governed=bool(governed)))

@@ -72,6 +72,13 @@ def test_options_reach_the_machine_and_the_model(tickformer):
     assert [step["kind"] for step in values["steps"]] == ["decode", "decode"]
 
 
+def test_cores_are_the_machine_s_or_those_asked_for(tickformer, tmp_path):
+    (tmp_path / "two.toml").write_text('base = "teach"\nname = "two"\ncores = 2\n')
+    run = ("run", "toy-llama", "--machine", tmp_path / "two.toml", "--ids", "1", "--tokens", "1")
+    assert "toy-llama on 2 cores of two at 1GHz" in tickformer(*run).out
+    assert "toy-llama on two at 1GHz" in tickformer(*run, "--cores", "1").out
+
+
 def test_ctrl_c_prints_the_partial_account_and_exits_with_130(tmp_path):
     """In a process of its own, interrupted once the first text is out."""
     out = tmp_path / "out.json"
