@@ -11,3 +11,12 @@ EngineOption = Annotated[
         help="compiled, or reference: the same cycles and values, about a hundred times slower.",
     ),
 ]
+
+GovernorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--governor",
+        metavar="FILE|memory-aware",
+        help="Change clocks: at times (time,core,clock), or low where cores wait for memory.",
+    ),
+]

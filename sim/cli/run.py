@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isa.errors import UserError
-from sim.cli.options import EngineOption
+from sim.cli.options import EngineOption, GovernorOption
 from sim.cli.races import EXIT_RACES, RacesOption, note_engine, show_races
 from sim.engines import COMPILED, REFERENCE
 
@@ -30,14 +30,7 @@ def run(
         typer.Option("--cores", min=1, help="Number of cores; default: the machine's."),
     ] = None,
     clock: Annotated[str, typer.Option("--clock", help="As 3.0GHz; default: the machine's.")] = "",
-    governor: Annotated[
-        str | None,
-        typer.Option(
-            "--governor",
-            metavar="FILE|memory-aware",
-            help="Change clocks: at times (time,core,clock), or low where cores wait for memory.",
-        ),
-    ] = None,
+    governor: GovernorOption = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change the machine, as core.rob=64."),

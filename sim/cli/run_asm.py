@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from isa.errors import SimulationFault, UserError, did_you_mean
-from sim.cli.options import EngineOption
+from sim.cli.options import EngineOption, GovernorOption
 from sim.cli.races import EXIT_RACES, RacesOption, note_engine, show_races
 from sim.engines import (
     COMPILED,
@@ -46,14 +46,7 @@ def run_asm(
     ],
     machine: Annotated[str, typer.Option("--machine", help="Preset or .toml file.")] = "teach",
     clock: Annotated[str, typer.Option("--clock", help="As 3.0GHz; default: the machine's.")] = "",
-    governor: Annotated[
-        str | None,
-        typer.Option(
-            "--governor",
-            metavar="FILE|memory-aware",
-            help="Change clocks: at times (time,core,clock), or low where cores wait for memory.",
-        ),
-    ] = None,
+    governor: GovernorOption = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As core.rob=64.")
     ] = None,

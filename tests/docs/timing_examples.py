@@ -23,7 +23,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from unittest.mock import patch
 
 from sim.governor import Change, parse_change, schedule
 from tests.contract import harness
@@ -113,12 +112,12 @@ def number(cell: str) -> int:
 
 def measure(example: Example, engine: type[Any]) -> dict[str, Table]:
     """What an engine does in an example, in tables as those of the page."""
-    with patch.object(harness, "Cpu", engine):
-        simulation = harness.Simulation(example.programs, harness.plain(*example.overrides))
-        governor = schedule(example.changes)
-        simulation.cpu.environment.process(governor(simulation.cpu))
-        entries = [name for name in ("before", "main") if name in simulation.programs[0].labels]
-        runs = {entry: simulation.run(entry) for entry in entries}
+    machine = harness.plain(*example.overrides)
+    simulation = harness.Simulation(example.programs, machine, engine=engine)
+    governor = schedule(example.changes)
+    simulation.cpu.environment.process(governor(simulation.cpu))
+    entries = [name for name in ("before", "main") if name in simulation.programs[0].labels]
+    runs = {entry: simulation.run(entry) for entry in entries}
     last = runs["main"]
     levels = {**last.caches, "DRAM": last.dram, "directory": last.coherence}
     times = {e: {"begins": r.first, "ends": r.last, "cycles": r.cycles} for e, r in runs.items()}

@@ -47,7 +47,6 @@ TILE_OPERATIONS = {
     "embed": 3, "rmsnorm": 6, "layernorm": 9, "rope": 4, "kv_append": 2, "silu_mul": 20,
     "gelu.tanh": 20, "gelu.erf": 20, "add": 3, "select_last": 2, "argmax": 6,
 }  # fmt: skip
-BY_ROWS = ("embed", "rmsnorm", "layernorm", "gelu", "add")
 BY_HEADS = ("rope", "kv_append")
 
 
