@@ -82,8 +82,8 @@ def _show(name: str, overrides: list[str], as_json: bool) -> None:
         f"{core.predictor} predictor; "
         f"{tiles.count} tiles of {tiles.rows} x {tiles.row_bytes} B"
     )
-    for made in (_units(machine), _operations(machine), _memory(machine), _figures(machine)):
-        console.print(made)
+    for made in (_units, _operations, _memory, _shared, _figures):
+        console.print(made(machine))
 
 
 def _units(machine: Machine) -> RenderableType:
@@ -130,6 +130,28 @@ def _memory(machine: Machine) -> RenderableType:
     return table("Caches", columns, rows)
 
 
+def _shared(machine: Machine) -> RenderableType:
+    from sim.cli.console import table
+    from sim.machine.units import format_size
+
+    l3, net, dram = machine.l3, machine.interconnect, machine.dram
+    rows = [["cores", str(machine.cores)]]
+    if l3 is not None:
+        slices = f"{l3.slices} slice{'s' * (l3.slices > 1)} of {format_size(l3.size // l3.slices)}"
+        rows.append(["L3", f"{slices}, {'' if l3.inclusive else 'not '}inclusive"])
+    clock = "L3's clock" if l3 else "the machine's clock"
+    rows += [
+        ["interconnect", f"{net.topology}, {net.hop_cycles} cycles of {clock} a hop"],
+        ["snoops", f"answered in {net.snoop_cycles} cycles of {clock}"],
+        [
+            "DRAM",
+            f"{dram.channels} channel{'s' * (dram.channels > 1)} of "
+            f"{dram.gigabytes_per_second:g} GB/s with {dram.banks} banks each",
+        ],
+    ]
+    return table("What the cores share", ["", ""], rows, left=("",))
+
+
 def _figures(machine: Machine) -> RenderableType:
     from sim.cli.console import table
     from sim.machine.figures import figures
@@ -147,4 +169,5 @@ def _figures(machine: Machine) -> RenderableType:
     usable = promised.dram_gigabytes_per_second * promised.dram_usable
     pins = f"{promised.dram_gigabytes_per_second:.1f} GB/s"
     rows.append(["DRAM pins", pins, f"{usable:.1f} GB/s beside refresh"])
-    return table("What this promises, for one core", ["figure", "value", "per core clock"], rows)
+    title = "What this promises, for one core while all else is idle"
+    return table(title, ["figure", "value", "per core clock"], rows)

@@ -59,6 +59,7 @@ def test_machines_show_prints_promised_figures_and_takes_overrides(tickformer):
     shown = tickformer("machines", "show", "sapphire-rapids")
     assert shown.code == 0
     assert "1024 flops a cycle" in shown.out
+    assert "load-to-use dram         95.84 ns" in shown.out
     array = ("dataflow=os", "array_rows=16", "array_columns=8")
     sets = [f"core.units.matrix.{key}" for key in array] + ["core.ops.matmul.bf16.slot=array"]
     systolic = tickformer(
@@ -71,6 +72,20 @@ def test_machines_show_prints_promised_figures_and_takes_overrides(tickformer):
     wrong = tickformer("machines", "show", "teach", "--set", "core.robb=99")
     assert wrong.code == 1
     assert "Did you mean 'rob'?" in wrong.err
+
+
+def test_machines_show_prints_what_the_cores_share(tickformer):
+    shown = tickformer("machines", "show", "sapphire-rapids", "--set", "cores=4").out
+    rows = {line.split("  ")[0].strip(): line for line in shown.splitlines() if line.strip()}
+    assert rows["cores"].split() == ["cores", "4"]
+    assert "mesh, 0 cycles of L3's clock a hop" in rows["interconnect"]
+    assert "27 cycles" in rows["snoops"]
+    assert "16 channels of 19.2 GB/s with 32 banks each" in rows["DRAM"]
+    assert "16 slices of 6720KiB, not inclusive" in shown
+    alone = tickformer("machines", "show", "teach").out
+    assert "slice" not in alone
+    assert "crossbar, 0 cycles of the machine's clock a hop" in alone
+    assert "1 channel of 6.4 GB/s" in alone
 
 
 @pytest.mark.parametrize("command", ["machines", "workloads"])
