@@ -72,7 +72,7 @@ def announce_compilation(name: str) -> None:
 
     if needs_compilation(advance):
         print(
-            "compiling the simulator for this computer: once, up to a minute ...",
+            "compiling the simulator for this computer: once, a minute or two ...",
             file=sys.stderr,
             flush=True,
         )

@@ -20,7 +20,7 @@ import simpy
 from isa.errors import UserError, did_you_mean
 from isa.program import Program
 from sim.account import CAUSES
-from sim.machine.units import parse_clock, parse_time
+from sim.machine.units import format_clock, parse_clock, parse_time
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +32,7 @@ FS_PER_NS = 10**6
 FS_PER_US = 10**9
 COLUMNS = ["time", "core", "clock"]
 ALL = "all"
+EXAMPLE = "5us,all,2GHz"
 
 
 class Clocked(Protocol):
@@ -97,9 +98,13 @@ class MemoryAware:
     period: int = 10 * FS_PER_US
 
     def __call__(self, cpu: Clocked) -> Generator[simpy.Event, Any, None]:
-        """The SimPy process."""
-        cores = range(len(cpu.programs))
-        own = [cpu.machine.clock_of(core) for core in cores]
+        """The SimPy process; `UserError` if a core's low clock is above its high one."""
+        return self._govern(cpu, [self._clocks(cpu, core) for core in range(len(cpu.programs))])
+
+    def _govern(
+        self, cpu: Clocked, clocks: list[tuple[int, int]]
+    ) -> Generator[simpy.Event, Any, None]:
+        cores = range(len(clocks))
         before = [self._waited(cpu, core) for core in cores]
         while True:
             yield cpu.environment.timeout(self.period)
@@ -108,9 +113,20 @@ class MemoryAware:
                 slots, waited = (
                     now - then for now, then in zip(after[core], before[core], strict=True)
                 )
-                low, high = self.low or max(own[core] // 2, 1), self.high or own[core]
+                low, high = clocks[core]
                 cpu.set_clock(core, low if 2 * waited > slots else high)
             before = after
+
+    def _clocks(self, cpu: Clocked, core: int) -> tuple[int, int]:
+        """The low and the high clock of a core."""
+        own = cpu.machine.clock_of(core)
+        low, high = self.low or max(own // 2, 1), self.high or own
+        if low > high:
+            raise UserError(
+                f"governor {MEMORY_AWARE}: core {core} has a low clock of {format_clock(low)} and "
+                f"a high one of {format_clock(high)}; give both, as in low=1GHz,high=2GHz"
+            )
+        return low, high
 
     def _waited(self, cpu: Clocked, core: int) -> tuple[int, int]:
         """A core's dispatch slots before now, and those that waited for memory."""
@@ -151,7 +167,7 @@ def load_schedule(path: str | os.PathLike[str], cores: int) -> list[Change]:
         cores: how many run.
 
     Raises:
-        UserError: there is no such file, or a line says what cannot be.
+        UserError: there is no such file, it has no changes, or a line says what cannot be.
     """
     try:
         text = Path(path).expanduser().read_text(encoding="utf-8-sig")
@@ -172,6 +188,11 @@ def load_schedule(path: str | os.PathLike[str], cores: int) -> list[Change]:
             changes.append(parse_change(row, cores))
         except ValueError as error:
             raise UserError(f"governor file {path}, line {number}: {error}") from None
+    if not changes:
+        raise UserError(
+            f"governor file {path} has no changes; write some below {','.join(COLUMNS)}, as in "
+            f"{EXAMPLE}"
+        )
     return changes
 
 
@@ -185,7 +206,7 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
 def parse_change(row: list[str], cores: int) -> Change:
     """The change in a row's cells; `ValueError` for what cannot be."""
     if len(row) != len(COLUMNS):
-        raise ValueError(f"{len(row)} columns; write time,core,clock, as in 5us,all,2GHz")
+        raise ValueError(f"{len(row)} columns; write {','.join(COLUMNS)}, as in {EXAMPLE}")
     time, core, clock = row
     if time.startswith("-"):
         raise ValueError(f"time {time}: the run begins at 0; a change cannot come before")

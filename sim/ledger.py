@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,16 @@ FIRST_CAUSE = len(ACCOUNT_COLUMNS)
 WAITING = FIRST_CAUSE + CAUSES.index("waiting for other cores")
 
 
+class _Counters(NamedTuple):
+    """The engine's account, slots booked and cycles passed of every core, and sums over cores."""
+
+    table: NDArray[np.int64]
+    slots: NDArray[np.int64]
+    cycles: NDArray[np.int64]
+    seconds: float
+    instructions: int
+
+
 class Ledger:
     """Reads the engine's counters after every step and keeps what the step added.
 
@@ -29,35 +39,42 @@ class Ledger:
     def __init__(self, cpu: AnyCpu, regions: Iterable[Region]) -> None:
         self._cpu = cpu
         self._regions = list(regions)
-        self._slots_per_cycle = cpu.machine.core.width * len(cpu.programs)
+        self._cores = range(len(cpu.programs))
+        self._width = cpu.machine.core.width
+        self._slots_per_cycle = self._width * len(self._cores)
         self._before = self._read()
-        self._began = self._before[1]
+        self._began = self._before.cycles
         self._tables: list[NDArray[np.int64]] = []
         self.steps: list[Step] = []
 
-    def _read(self) -> tuple[NDArray[np.int64], NDArray[np.int64], float, int]:
-        """The account's table, the cycles of every core, seconds and instructions."""
+    def _read(self) -> _Counters:
         cpu = self._cpu
-        return cpu.account(), np.array(cpu.core_cycles), cpu.seconds, cpu.instructions
+        return _Counters(
+            table=cpu.account(),
+            slots=np.array([cpu.slots(core).sum() for core in self._cores]),
+            cycles=np.array(cpu.core_cycles),
+            seconds=cpu.seconds,
+            instructions=cpu.instructions,
+        )
 
     def close_step(self, kind: str, tokens: int, context: int, *, partial: bool = False) -> Step:
         """Book everything since the last call as one step."""
-        table, cycles, seconds, instructions = now = self._read()
-        table_before, cycles_before, seconds_before, instructions_before = self._before
-        gained = table - table_before
-        passed = cycles - cycles_before
-        if len(self._cpu.programs) > 1 and not partial:
-            # Cores that had halted while others still ran.
-            slots = passed.sum() * self._cpu.machine.core.width
-            gained[0, WAITING] += slots - gained[:, FIRST_CAUSE:].sum()
+        before, now = self._before, self._read()
+        gained = now.table - before.table
+        passed = now.cycles - before.cycles
+        if len(self._cores) > 1:
+            # Of cores that had halted while others still ran. What an interrupted core has booked
+            # beyond now is left as it is.
+            unbooked = passed * self._width - (now.slots - before.slots)
+            gained[0, WAITING] += unbooked.clip(min=0).sum()
         self._tables.append(gained)
         step = Step(
             kind=kind,
             tokens=tokens,
             context=context,
             cycles=int(passed[0]),
-            seconds=seconds - seconds_before,
-            instructions=instructions - instructions_before,
+            seconds=now.seconds - before.seconds,
+            instructions=now.instructions - before.instructions,
             partial=partial,
         )
         self.steps.append(step)
@@ -67,8 +84,7 @@ class Ledger:
     def account(self) -> Account:
         """Everything booked so far."""
         names = self._cpu.causes()
-        shape = self._before[0].shape
-        total = sum(self._tables, start=np.zeros(shape, dtype=np.int64))
+        total = sum(self._tables, start=np.zeros_like(self._before.table))
         whole = self._work(total.sum(axis=0), names)
         slots = total[:, FIRST_CAUSE:].sum(axis=0) / self._slots_per_cycle
         return Account(
@@ -88,7 +104,7 @@ class Ledger:
             dram=self._cpu.dram_counters(),
             core=self._cpu.core_counters(),
             coherence=self._cpu.coherence_counters(),
-            core_cycles=(self._before[1] - self._began).tolist(),
+            core_cycles=(self._before.cycles - self._began).tolist(),
         )
 
     def _kinds(self, total: NDArray[np.int64], names: list[str]) -> dict[str, Work]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("text", "dot", "graphml")
 PLAN_FORMATS = (*FORMATS, "svg")
-AUTO, PREFILL = "auto", "prefill"
+AUTO, PREFILL, TEACH = "auto", "prefill", "teach"
 
 
 def graph(
@@ -40,7 +40,9 @@ def graph(
     partition: Annotated[
         str, typer.Option("--partition", help="How cores share the work, as in run.")
     ] = AUTO,
-    step: Annotated[str, typer.Option("--step", help="With --cores: prefill or decode.")] = PREFILL,
+    step: Annotated[
+        str, typer.Option("--step", help="With --cores: prefill, decode, or head, their end.")
+    ] = PREFILL,
     start: Annotated[
         str, typer.Option("--from", help="Of assembler text: label or pc where it begins.")
     ] = "",
@@ -49,7 +51,7 @@ def graph(
     ] = "",
     machine: Annotated[
         str, typer.Option("--machine", help="Machine of the critical path, or of the cores.")
-    ] = "teach",
+    ] = TEACH,
 ) -> None:
     """Show a dataflow graph: of a model's tensor operators, or of instructions.
 
@@ -66,7 +68,7 @@ def graph(
     from sim.cli.output import STDOUT, check_writable, write_text
 
     assembler = source.endswith((".s", ".asm"))
-    _check_options(source, assembler, cores, partition, step, start, stop)
+    _check_options(source, assembler, cores, partition, step, start, stop, machine)
     formats = PLAN_FORMATS if cores else FORMATS
     if form not in formats:
         raise UserError(f"--format {form}: use {', '.join(formats)}")
@@ -84,13 +86,22 @@ def graph(
 
 
 def _check_options(
-    source: str, assembler: bool, cores: int, partition: str, step: str, start: str, stop: str
+    source: str,
+    assembler: bool,
+    cores: int,
+    partition: str,
+    step: str,
+    start: str,
+    stop: str,
+    machine: str,
 ) -> None:
     """Refuse options that would change nothing."""
     if assembler and cores:
         raise UserError(f"{source} is assembler text: --cores is for models; leave it out")
     if not assembler and (start or stop):
         raise UserError(f"{source} is a model: --from and --to are for assembler text; leave out")
+    if not (cores or assembler) and machine != TEACH:
+        raise UserError(f"--machine {machine}: operators are the same on all; add --cores N")
     if not cores and (partition, step) != (AUTO, PREFILL):
         raise UserError("--partition and --step are of the pieces for several cores: add --cores N")
 

@@ -21,10 +21,10 @@ from sim.cli.machines import machines
 from sim.cli.run import run
 from sim.cli.run_asm import run_asm
 from sim.cli.workloads import workloads
+from sim.interrupt import EXIT_INTERRUPTED
 
 EXIT_USER = 1
 EXIT_INTERNAL = 3
-EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="tickformer",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from workloads.lowering import Lowered
     from workloads.lowering.schedule import Schedule, Task
 
-STEPS = ("prefill", "decode")
+STEPS = ("prefill", "decode", "head")  # the fields of a `Plan`
 
 # SVG, in pixels
 WIDTH = 1400
@@ -48,12 +48,12 @@ def plan_text(
     from workloads.weights.random import RandomWeights
 
     if step not in STEPS:
-        raise UserError(f"--step {step}: use {' or '.join(STEPS)}")
+        raise UserError(f"--step {step}: use {', '.join(STEPS)}")
     described = load_machine(machine, [f"cores={cores}"])
     lowered = lower(
         RandomWeights(config), described.target(), dtype="bf16", values=False, partition=partition
     )
-    schedule = lowered.plan.prefill if step == "prefill" else lowered.plan.decode
+    schedule: Schedule = getattr(lowered.plan, step)
     title = f"{config.name}, {step} on {cores} cores of {described.name}, partition {partition}"
     forms: dict[str, Callable[[Lowered, Schedule, str], str]] = {
         "text": _text, "svg": _svg, "dot": _dot, "graphml": _graphml,

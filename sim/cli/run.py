@@ -11,11 +11,10 @@ from isa.errors import UserError
 from sim.cli.options import EngineOption, GovernorOption
 from sim.cli.races import EXIT_RACES, RacesOption, note_engine, show_races
 from sim.engines import COMPILED, REFERENCE
+from sim.interrupt import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from sim.result import Result
-
-EXIT_INTERRUPTED = 130
 
 
 def run(

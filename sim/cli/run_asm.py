@@ -18,6 +18,7 @@ from sim.engines import (
     cpu_maker,
     race_check,
 )
+from sim.interrupt import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from sim.result import Account
 
 START = "main"
-EXIT_INTERRUPTED = 130
 MAX_LIMIT = 10**15
 MAX_LOG = 1_000_000
 REAL_KINDS = "biuf"  # of NumPy types

@@ -56,6 +56,7 @@ def test_time_does_not_run_out_silently(fails, engine, cores):
     [
         (["toy-llama", "--step", "decode"], "add --cores N"),
         (["toy-llama", "--partition", "nonsense"], "add --cores N"),
+        (["toy-llama", "--machine", "nosuch"], "--machine nosuch: operators are the same on all"),
         (["toy-llama", "--from", "loop"], "--from and --to are for assembler text"),
         (["toy-llama", "--cores", "2", "--to", "5"], "--from and --to are for assembler text"),
         (["kernel.s", "--cores", "2", "--format", "svg"], "--cores is for models"),

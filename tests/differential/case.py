@@ -7,6 +7,7 @@ in the folder `kept`.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,8 +153,19 @@ def _log_differences(
 
 
 def differences(case: Case) -> Iterator[str]:
-    """What the engines disagree about, in words, the most telling first."""
-    mine, theirs = execute(ReferenceCpu, case), execute(Cpu, case)
+    """What the engines disagree about, in words, the most telling first.
+
+    An engine that ends by an exception, other than for a fault of the program, disagrees too.
+    """
+    outcomes = []
+    for engine in (ReferenceCpu, Cpu):
+        try:
+            outcomes.append(execute(engine, case))
+        except Exception:
+            yield f"{engine.__name__} crashed\n{traceback.format_exc()}"
+    if len(outcomes) < 2:
+        return
+    mine, theirs = outcomes
     if mine.fault != theirs.fault:
         yield f"fault: reference {mine.fault!r}, compiled {theirs.fault!r}"
     for core, (a, b) in enumerate(zip(mine.logs, theirs.logs, strict=True)):

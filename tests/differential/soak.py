@@ -1,7 +1,8 @@
 """Random cases on both engines: ``python -m tests.differential.soak 10000 [--failures 3]``.
 
-A case they disagree about is shrunk, shown, and written to the folder `kept`, where the tests pick
-it up. So many disagreements end the run. Exit code 1 if there was any.
+A case they disagree about, or about which one of them crashes, is shrunk, shown, and written to the
+folder `kept`, where the tests pick it up. So many disagreements end the run. Exit code 1 if there
+was any.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from sim.cli.console import Progress
+from sim.interrupt import EXIT_INTERRUPTED
 from tests.differential.case import FOLDER, Case, differences
 from tests.differential.strategy import cases
 
 KEPT = FOLDER / "kept"
 ROUND = 200  # cases from one seed: a disagreement ends a round
-EXIT_INTERRUPTED = 130
 
 
 class Soak:

@@ -148,6 +148,9 @@ def test_the_pieces_of_a_model_on_cores(tickformer, tmp_path):
     text = tickformer(*options, "--step", "decode").out
     assert "toy-llama, decode on 3 cores of teach, partition auto" in text
     assert re.search(r"2 .* layer0.down_proj +blocks .* core 0 >= \d", text)
+    head = tickformer(*options, "--step", "head").out
+    assert re.search(r"\n +2 .* lm_head +blocks", head)
+    assert re.search(r"\n +0 .* argmax +all .* core 2 >= 1", head)
     for form, nodes in (("graphml", "node"), ("svg", "rect")):
         file = tmp_path / f"pieces.{form}"
         assert tickformer(*options, "--format", form, "-o", file).code == 0
@@ -156,7 +159,7 @@ def test_the_pieces_of_a_model_on_cores(tickformer, tmp_path):
     assert 'label="core 2"' in tickformer(*options, "--format", "dot").out
     wrong = tickformer(*options, "--step", "encode")
     assert wrong.code == 1
-    assert "use prefill or decode" in wrong.err
+    assert "use prefill, decode, head" in wrong.err
     assert "use auto, columns" in tickformer(*options, "--partition", "x").err
 
 

@@ -64,6 +64,8 @@ def test_files_that_are_no_schedule(written, tmp_path):
         load_schedule(written([], header="1ns,all,2GHz"), cores=1)
     with pytest.raises(UserError, match="line 1: begin with time,core,clock"):
         load_schedule(written([], header=""), cores=1)
+    with pytest.raises(UserError, match="has no changes; write some below time,core,clock"):
+        load_schedule(written(["# 1ns,all,2GHz"]), cores=1)
     with pytest.raises(UserError, match="cannot be read: No such file"):
         load_schedule(tmp_path / "none.csv", cores=1)
     (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe")
@@ -243,6 +245,14 @@ def test_a_memory_aware_governor_is_named_on_the_command_line(tickformer, tmp_pa
 def test_what_a_memory_aware_governor_cannot_be(name, message):
     with pytest.raises(UserError, match=message):
         governor_of(name, cores=1)
+
+
+@pytest.mark.parametrize("given", [{"low": 2000, "high": 1900}, {"low": 1001}, {"high": 499}])
+def test_a_low_clock_above_the_high_one_is_refused(given):
+    """Also where one of them is the default: 500 MHz and 1 GHz on a machine of 1 GHz."""
+    cpu = ReferenceCpu(load_machine("teach"), [assemble("main: halt").program], MemoryMap())
+    with pytest.raises(UserError, match=r"core 0 has a low clock of .* give both"):
+        MemoryAware(**given)(cpu)
 
 
 @pytest.mark.parametrize("cpu_class", [Cpu, ReferenceCpu])
