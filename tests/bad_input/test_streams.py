@@ -1,6 +1,5 @@
 """Ctrl-C before anything runs, and an output that cannot take what is written."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /d
 
 def test_ctrl_c_while_loading_says_so(monkeypatch, capsys):
     def interrupted(*_, **__):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("sim.simulation._open", interrupted)
     assert execute(["run", "toy-llama", "--machine", "teach"]) == 130

@@ -1,6 +1,7 @@
 """`tickformer run`: streams, tables, JSON, exit codes."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -11,7 +12,9 @@ import pytest
 TOY = ["run", "toy-llama", "--machine", "teach", "--prompt", "hello", "--tokens", "4"]
 
 
-def test_text_comes_first_then_the_account(tickformer):
+def test_text_comes_first_then_the_account(tickformer, monkeypatch):
+    """Nothing on stderr; a busy host would show progress after a while."""
+    monkeypatch.setattr("sim.cli.console.QUIET_SECONDS", math.inf)
     outcome = tickformer(*TOY)
     assert outcome.code == 0
     assert outcome.err == ""

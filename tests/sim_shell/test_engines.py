@@ -103,7 +103,7 @@ def test_an_interrupt_inside_a_step_of_the_reference_engine_books_the_part_that_
     def once(text):
         said.append(text)
         if sum("prefill of 9 tokens: cycle" in each for each in said) == 3:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     result = simulate("toy-llama", "teach", prefill=9, engine="reference", progress=once)
     assert result.partial

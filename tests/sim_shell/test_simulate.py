@@ -234,7 +234,8 @@ def test_more_memory_than_the_host_has_is_refused(monkeypatch):
 
 
 def press_ctrl_c():
-    os.kill(os.getpid(), signal.SIGINT)
+    """In this thread, so that it is handled before anything follows, another Ctrl-C included."""
+    signal.raise_signal(signal.SIGINT)
 
 
 def test_an_interrupt_between_tokens_keeps_what_was_done():

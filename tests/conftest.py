@@ -1,0 +1,13 @@
+"""What all tests rely on."""
+
+import signal
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ctrl_c_interrupts():
+    """Also in a background job, which a shell starts with Ctrl-C ignored, and in its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
