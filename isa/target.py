@@ -17,6 +17,7 @@ class Target:
 
     `tiles` tile registers of up to `rows` rows of `row_bytes` bytes each. Cache sizes are per
     core for L1 and L2 and for the whole machine for L3; 0 means the level is absent.
+    `core_speeds` says how fast each core multiplies against the fastest; empty: all alike.
 
     Raises `UserError` for a geometry that no tile register of this instruction set can have.
     """
@@ -29,6 +30,7 @@ class Target:
     l2_bytes: int = 0
     l3_bytes: int = 0
     matmul_types: tuple[str, ...] = ("f32", "bf16")
+    core_speeds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.tiles <= MAX_TILES:
@@ -39,6 +41,8 @@ class Target:
             raise UserError(f"target tile rows have {self.row_bytes} bytes; use 16, 32 or 64")
         if self.cores < 1:
             raise UserError(f"target has {self.cores} cores; it needs at least 1")
+        if self.core_speeds and len(self.core_speeds) != self.cores:
+            raise UserError(f"target has {len(self.core_speeds)} speeds for {self.cores} cores")
         unknown = set(self.matmul_types) - {"f32", "bf16"}
         if unknown:
             raise UserError(f"unknown matmul type {sorted(unknown)[0]!r}; known: f32, bf16")

@@ -130,7 +130,7 @@ class MemoryAware:
 
     def _waited(self, cpu: Clocked, core: int) -> tuple[int, int]:
         """A core's dispatch slots before now, and those that waited for memory."""
-        slots = cpu.core_cycles[core] * cpu.machine.core.width
+        slots = cpu.core_cycles[core] * cpu.machine.kind_of(core).core.width
         return slots, int(cpu.slots(core, settled=True)[:, MEMORY].sum())
 
 

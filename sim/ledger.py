@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,10 +20,13 @@ WAITING = FIRST_CAUSE + CAUSES.index("waiting for other cores")
 
 
 class _Counters(NamedTuple):
-    """The engine's account, slots booked and cycles passed of every core, and sums over cores."""
+    """The engine's account, slots booked and cycles passed of every core, and sums over cores.
+
+    Slots are in parts of a cycle, of which a slot of any core is a whole number.
+    """
 
     table: NDArray[np.int64]
-    slots: NDArray[np.int64]
+    parts: NDArray[np.int64]
     cycles: NDArray[np.int64]
     seconds: float
     instructions: int
@@ -40,8 +44,11 @@ class Ledger:
         self._cpu = cpu
         self._regions = list(regions)
         self._cores = range(len(cpu.programs))
-        self._width = cpu.machine.core.width
-        self._slots_per_cycle = self._width * len(self._cores)
+        # Slots of cores of different widths are added up in equal parts of a cycle.
+        widths = [cpu.machine.kind_of(core).core.width for core in self._cores]
+        self._parts_per_core = math.lcm(*widths)
+        self._parts_per_slot = [self._parts_per_core // width for width in widths]
+        self._parts_per_cycle = self._parts_per_core * len(self._cores)
         self._before = self._read()
         self._began = self._before.cycles
         self._tables: list[NDArray[np.int64]] = []
@@ -49,9 +56,12 @@ class Ledger:
 
     def _read(self) -> _Counters:
         cpu = self._cpu
+        parts = [cpu.slots(core) * each for core, each in enumerate(self._parts_per_slot)]
+        table = cpu.account()
+        table[:, FIRST_CAUSE:] = sum(parts)
         return _Counters(
-            table=cpu.account(),
-            slots=np.array([cpu.slots(core).sum() for core in self._cores]),
+            table=table,
+            parts=np.array([each.sum() for each in parts]),
             cycles=np.array(cpu.core_cycles),
             seconds=cpu.seconds,
             instructions=cpu.instructions,
@@ -65,7 +75,7 @@ class Ledger:
         if len(self._cores) > 1:
             # Of cores that had halted while others still ran. What an interrupted core has booked
             # beyond now is left as it is.
-            unbooked = passed * self._width - (now.slots - before.slots)
+            unbooked = passed * self._parts_per_core - (now.parts - before.parts)
             gained[0, WAITING] += unbooked.clip(min=0).sum()
         self._tables.append(gained)
         step = Step(
@@ -86,7 +96,7 @@ class Ledger:
         names = self._cpu.causes()
         total = sum(self._tables, start=np.zeros_like(self._before.table))
         whole = self._work(total.sum(axis=0), names)
-        slots = total[:, FIRST_CAUSE:].sum(axis=0) / self._slots_per_cycle
+        cycles = total[:, FIRST_CAUSE:].sum(axis=0) / self._parts_per_cycle
         return Account(
             cycles=sum(step.cycles for step in self.steps),
             seconds=sum(step.seconds for step in self.steps),
@@ -99,7 +109,7 @@ class Ledger:
                 for number in np.flatnonzero(table.any(axis=1))
             ],
             kinds=self._kinds(total, names),
-            causes=dict(zip(names, slots.tolist(), strict=True)),
+            causes=dict(zip(names, cycles.tolist(), strict=True)),
             caches=self._cpu.cache_counters(),
             dram=self._cpu.dram_counters(),
             core=self._cpu.core_counters(),
@@ -116,13 +126,15 @@ class Ledger:
         return dict(sorted(works.items(), key=lambda item: -item[1].cycles))
 
     def _work(self, row: NDArray[np.int64], names: list[str]) -> Work:
-        slots = row[FIRST_CAUSE:] / self._slots_per_cycle
+        by_cause = row[FIRST_CAUSE:] / self._parts_per_cycle
         return Work(
-            cycles=float(slots.sum()),
+            cycles=float(by_cause.sum()),
             instructions=int(row[0]),
             flops=int(row[1]),
             dram_bytes=int(row[2] + row[3]),
             causes={
-                name: float(cycles) for name, cycles in zip(names, slots, strict=True) if cycles > 0
+                name: float(cycles)
+                for name, cycles in zip(names, by_cause, strict=True)
+                if cycles > 0
             },
         )

@@ -73,17 +73,24 @@ def _show(name: str, overrides: list[str], as_json: bool) -> None:
         write_text(STDOUT, dumps(machine.resolved(), indent=2) + "\n")
         return
     console = stdout_console()
-    core, tiles = machine.core, machine.core.tiles
-    clocks = ", ".join(format_clock(clock) for clock in machine.core_clocks or (machine.clock,))
     print(f"{machine.name}: {machine.description}")
-    print(
-        f"{core.kind} at {clocks}, {core.width} wide, window {core.rob}, "
-        f"queues {core.load_queue} loads and {core.store_queue} stores, "
-        f"{core.predictor} predictor; "
-        f"{tiles.count} tiles of {tiles.rows} x {tiles.row_bytes} B"
-    )
-    for made in (_units, _operations, _memory, _shared, _figures):
-        console.print(made(machine))
+    for name in machine.kinds:
+        numbers = [core for core in range(machine.cores) if machine.type_of(core) == name]
+        one = machine.of_type(name)
+        core, tiles = one.core, one.core.tiles
+        clocks = [machine.clock_of(core) for core in numbers] or [one.clock]
+        each = clocks if machine.core_clocks else clocks[:1]
+        if machine.core_types:
+            print(f"\nType {name}, {len(numbers)} of {machine.cores} cores")
+        print(
+            f"{core.kind} at {', '.join(map(format_clock, each))}, {core.width} wide, "
+            f"window {core.rob}, queues {core.load_queue} loads and {core.store_queue} stores, "
+            f"{core.predictor} predictor; "
+            f"{tiles.count} tiles of {tiles.rows} x {tiles.row_bytes} B"
+        )
+        for made in (_units, _operations, _memory, _figures):
+            console.print(made(one))
+    console.print(_shared(machine))
 
 
 def _units(machine: Machine) -> RenderableType:

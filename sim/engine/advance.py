@@ -26,6 +26,7 @@ from sim.engine.layout import (
     C_RETIRE_NEXT,
     C_SB_NEXT,
     C_TAIL,
+    C_WIDTH,
     E_COMPLETE,
     E_ISSUE,
     E_KIND,
@@ -40,7 +41,6 @@ from sim.engine.layout import (
     H_RUNNING,
     H_SIGNALLED,
     H_TIMES,
-    H_WIDTH,
     INF,
     KIND_LOAD,
     RUN_DEADLOCK,
@@ -70,7 +70,7 @@ def charge_idle(S: Flat, core: int, t: int) -> None:
         charge(S, core, S[e + E_REGION], S[e + E_LEVEL], S[core + C_DEFERRED])
         S[core + C_DEFERRED] = 0
     slot = S[core + C_DISPATCH_SLOT]
-    empty = t * S[H_WIDTH] - slot
+    empty = t * S[core + C_WIDTH] - slot
     if empty <= 0:
         return
     S[core + C_DISPATCH_SLOT] = slot + empty

@@ -12,6 +12,7 @@ from sim.engine.layout import (
     AHEAD_ENTRIES,
     C_AHEAD,
     C_HORIZON,
+    C_L1,
     C_LOAD_BYTE,
     C_LOAD_CURRENT,
     C_LOAD_DONE,
@@ -25,7 +26,6 @@ from sim.engine.layout import (
     H_AHEAD,
     H_CORE_BASE,
     H_CORE_STRIDE,
-    H_L1,
     H_LEVEL1,
     H_TIMES,
     H_WALKER,
@@ -60,7 +60,7 @@ def hit_ahead(S: Flat, core: int, line: int, cycle: int) -> bool:
     `remember_load` has to follow, with the place where the load stands before this access.
     """
     n = S[core + C_AHEAD]
-    cfg = S[H_L1]
+    cfg = S[core + C_L1]
     if n == AHEAD_ENTRIES or S[cfg + L_PREFETCH] != PREFETCH_NONE:
         return False
     if S[cfg + L_POLICY] != POLICY_LRU:  # only moves in the order of recency are taken back

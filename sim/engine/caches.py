@@ -6,9 +6,9 @@ from sim.engine.flat import Flat
 from sim.engine.jit import njit
 from sim.engine.layout import (
     C_GRANT,
+    C_L1,
+    C_L2,
     C_WALK,
-    H_L1,
-    H_L2,
     H_LEVEL1,
     H_LEVEL2,
     H_LINE_SHIFT,
@@ -65,7 +65,7 @@ def l2_port(S: Flat, cfg: int, state: int, t: int) -> int:
 @njit
 def l2_insert(S: Flat, core: int, line: int, flags: int, t: int, region: int) -> int:
     """Give a line its place, and write the victim back; returns where the tag word stands."""
-    cfg = S[H_L2]
+    cfg = S[core + C_L2]
     state = core + S[H_LEVEL2]
     tags = set_of(S, cfg, state, line)
     way = room(S, cfg, state, tags)
@@ -81,7 +81,7 @@ def l2_fetch(
     S: Flat, core: int, line: int, t: int, region: int, demand: bool, write: bool, flags: int
 ) -> int:
     """Bring a line into L2, an MSHR being free at ``t``; returns arrival * LEVELS + level."""
-    cfg = S[H_L2]
+    cfg = S[core + C_L2]
     state = core + S[H_LEVEL2]
     word = l2_insert(S, core, line, TAG_IN_FLIGHT | flags, t, region)
     leaves = cycle_to_fs(S, core, t + S[cfg + L_HIT])
@@ -102,7 +102,7 @@ def l2_read(
 
     Returns arrival at L1 * LEVELS + level; C_GRANT tells whether the line may only be read.
     """
-    cfg = S[H_L2]
+    cfg = S[core + C_L2]
     if S[cfg + L_PRESENT] == 0:
         served = request(S, core, line, cycle_to_fs(S, core, t), region, demand, write)
         return fs_to_cycle(S, core, served >> LEVEL_BITS) * LEVELS + (served & (LEVELS - 1))
@@ -145,14 +145,14 @@ def l2_read(
 @njit
 def l2_prefetch(S: Flat, core: int, line: int, t: int, region: int) -> None:
     """Fetch a line into L2 ahead of use; dropped when it is there or no MSHR is free."""
-    if takes_prefetch(S, S[H_L2], core + S[H_LEVEL2], line, t):
+    if takes_prefetch(S, S[core + C_L2], core + S[H_LEVEL2], line, t):
         l2_fetch(S, core, line, t, region, False, False, TAG_PREFETCHED)
 
 
 @njit
 def l2_write(S: Flat, core: int, line: int, t: int, region: int) -> None:
     """A dirty line comes back from L1."""
-    cfg = S[H_L2]
+    cfg = S[core + C_L2]
     if S[cfg + L_PRESENT] == 0:
         shared_write(S, line, cycle_to_fs(S, core, t), region)
         return
@@ -223,7 +223,7 @@ def l1_fetch(
     S: Flat, core: int, line: int, t: int, pc: int, region: int, demand: bool, flags: int
 ) -> int:
     """Walk a miss that leaves L1 at ``t`` to its end; returns arrival * LEVELS + level."""
-    cfg = S[H_L1]
+    cfg = S[core + C_L1]
     state = core + S[H_LEVEL1]
     S[H_WALKER] = core
     S[core + C_WALK] = t
@@ -248,8 +248,8 @@ def l1_upgrade(S: Flat, core: int, line: int, t: int) -> int:
     """A store in cycle ``t`` finds its line shared; returns when it may write * LEVELS + level."""
     S[H_WALKER] = core
     S[core + C_WALK] = t
-    cfg = S[H_L2]
-    leaves = t + S[S[H_L1] + L_HIT] + (S[cfg + L_HIT] if S[cfg + L_PRESENT] else 0)
+    cfg = S[core + C_L2]
+    leaves = t + S[S[core + C_L1] + L_HIT] + (S[cfg + L_HIT] if S[cfg + L_PRESENT] else 0)
     served = upgrade(S, core, line, leaves) * LEVELS + (X_COHERENCE - X_L1)
     mshr_take(S, core + S[H_LEVEL1], -1, served)
     return served
@@ -263,7 +263,7 @@ def l1_access(
 
     Returns (when the data may be used) * LEVELS + level, or -(cycle to try again) without an MSHR.
     """
-    cfg = S[H_L1]
+    cfg = S[core + C_L1]
     state = core + S[H_LEVEL1]
     tags = set_of(S, cfg, state, line)
     position = find(S, tags, S[cfg + L_WAYS], line)
@@ -297,5 +297,5 @@ def l1_access(
 @njit
 def l1_prefetch(S: Flat, core: int, line: int, t: int, pc: int, region: int) -> None:
     """Fetch a line into L1 ahead of use; dropped when it is there or no MSHR is free."""
-    if takes_prefetch(S, S[H_L1], core + S[H_LEVEL1], line, t):
+    if takes_prefetch(S, S[core + C_L1], core + S[H_LEVEL1], line, t):
         l1_fetch(S, core, line, t, pc, region, False, TAG_PREFETCHED)

@@ -32,13 +32,13 @@ def check_coherence(S: NDArray[np.int64]) -> None:
 
 def private_caches(S: NDArray[np.int64]) -> list[list[dict[int, int]]]:
     """Per core the contents of its levels."""
-    levels = [(at.H_L1, at.H_LEVEL1), (at.H_L2, at.H_LEVEL2)]
+    levels = [(at.C_L1, at.H_LEVEL1), (at.C_L2, at.H_LEVEL2)]
     cores = [int(S[at.H_CORE_BASE] + i * S[at.H_CORE_STRIDE]) for i in range(int(S[at.H_CORES]))]
     return [
         [
-            tags(S, int(S[cfg]), core + int(S[state]))
+            tags(S, int(S[core + cfg]), core + int(S[state]))
             for cfg, state in levels
-            if S[S[cfg] + at.L_PRESENT]
+            if S[S[core + cfg] + at.L_PRESENT]
         ]
         for core in cores
     ]

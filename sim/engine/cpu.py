@@ -101,7 +101,7 @@ class Cpu:
             begin = begins[i]
             core[at.C_PC] = program.entry(entry)
             core[at.C_NEXT] = begin
-            core[at.C_DISPATCH_SLOT] = begin * self.machine.core.width
+            core[at.C_DISPATCH_SLOT] = begin * core[at.C_WIDTH]
             core[at.C_HALTED] = 0
             core[at.C_REGION] = 0
             core[at.N_PC] = -1
@@ -237,20 +237,20 @@ class Cpu:
 
     def causes(self) -> list[str]:
         """Names of the causes, in the order of the account's columns."""
-        units = [f"core: {name}" for name in self.machine.core.units]
-        return [*CAUSES, *units]
+        units = self.machine.unit_names(len(self.programs))
+        return [*CAUSES, *(f"core: {name}" for name in units)]
 
     def account(self) -> NDArray[np.int64]:
         """A copy of the account: [operator, column]; columns are `ACCOUNT_COLUMNS` + causes().
 
-        Causes count dispatch slots: divided by the core's width they are cycles.
+        Causes count dispatch slots, which are cycles when divided by the width of their core.
         """
         tables = [self._table(i)[:, : at.A_CAUSES] for i in range(len(self.programs))]
         slots = [self.slots(i) for i in range(len(self.programs))]
         return np.hstack([sum(tables), sum(slots)])
 
     def slots(self, core: int, *, settled: bool = False) -> NDArray[np.int64]:
-        """A core's dispatch slots before now: [operator, cause], a copy.
+        """A core's dispatch slots up to now: [operator, cause], a copy.
 
         In the middle of a run those of a load on its way are booked by the level seen so far, or,
         with ``settled``, left out until that is known.
@@ -260,7 +260,14 @@ class Cpu:
         if not words[at.C_HALTED]:
             until = min(fs_to_cycle(self._S, offset, self.now_fs), words[at.C_NEXT])
             charge_idle(self._S, offset, until)
-        slots = self._table(core)[:, at.A_CAUSES : at.A_CAUSES + len(self.causes())].copy()
+        booked = self._table(core)[:, at.A_CAUSES :]
+        units = list(self.machine.kind_of(core).core.units)
+        names = self.machine.unit_names(len(self.programs))
+        slots = np.zeros((len(booked), at.X_UNIT + len(names)), dtype=np.int64)
+        slots[:, : at.X_UNIT] = booked[:, : at.X_UNIT]
+        slots[:, [at.X_UNIT + names.index(name) for name in units]] = booked[
+            :, at.X_UNIT : at.X_UNIT + len(units)
+        ]
         if words[at.C_DEFERRED] and not settled:
             index = int(words[at.C_HEAD] & self._S[at.H_RING])
             load = words[int(self._S[at.H_ENTRIES]) + index * at.E_SIZE :]
@@ -283,8 +290,9 @@ class Cpu:
         numbers = range(len(self.programs)) if core is None else [core]
         cores = [base + i * stride for i in numbers]
         places = {"L1": [c + int(S[at.H_LEVEL1]) for c in cores]}
-        if self.machine.l2:
-            places["L2"] = [c + int(S[at.H_LEVEL2]) for c in cores]
+        second = [c + int(S[at.H_LEVEL2]) for c in cores if S[S[c + at.C_L2] + at.L_PRESENT]]
+        if second:
+            places["L2"] = second
         if self.machine.l3:
             size = int(S[S[at.H_L3] + at.L_SLICE_SIZE])
             places["L3"] = [int(S[at.H_L3_STATE]) + i * size for i in range(self.machine.homes)]

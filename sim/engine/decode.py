@@ -13,6 +13,7 @@ from sim.engine.layout import (
     ACCESS_BYTE,
     ACCESS_COLUMNS,
     ACCESS_GATHER,
+    C_OPS,
     C_SHAPE,
     C_UNITS,
     C_X,
@@ -22,7 +23,6 @@ from sim.engine.layout import (
     H_CONTROL_WORDS,
     H_FAULT_ARGUMENTS,
     H_LINE_SHIFT,
-    H_OPS,
     H_ROW_BYTES,
     H_TENSOR_COUNT,
     H_TENSORS,
@@ -283,7 +283,7 @@ def decode_memory(S: Flat, P: Flat, core: int, ip: int) -> int:
             return fault(S, OUTSIDE_TENSOR, lo, hi - 1)
         pieces = count_pieces(S, address, stride, memory_rows, row_bytes)
     S[core + N_PIECES] = pieces
-    o = S[H_OPS] + op * O_SIZE
+    o = S[core + C_OPS] + op * O_SIZE
     slots = pieces
     if P[ip + P_KIND] == KIND_STORE:
         width = S[core + C_UNITS + S[o + O_UNIT] * U_SIZE + U_BYTES]
@@ -426,7 +426,7 @@ def decode(S: Flat, P: Flat, core: int, ip: int) -> int:
     op = P[ip + P_OP]
     if kind in (KIND_LOAD, KIND_STORE):
         return decode_memory(S, P, core, ip)
-    o = S[H_OPS] + op * O_SIZE
+    o = S[core + C_OPS] + op * O_SIZE
     S[core + N_PIECES] = 0
     S[core + N_CHAIN] = 0
     n = 1

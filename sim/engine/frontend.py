@@ -27,13 +27,16 @@ from sim.engine.layout import (
     C_ACCOUNT,
     C_BLOCK,
     C_BRANCHES,
+    C_BUBBLE,
     C_DISPATCH_NEXT,
     C_DISPATCH_SLOT,
     C_DISPATCHED,
     C_HALTED,
     C_HEAD,
+    C_LOAD_QUEUE,
     C_LQ,
     C_MISPREDICTS,
+    C_OPS,
     C_PC,
     C_PROGRAM,
     C_PROGRAM_WORDS,
@@ -41,16 +44,19 @@ from sim.engine.layout import (
     C_REGION,
     C_RENAME,
     C_RESUME,
+    C_ROB,
     C_SI_TAIL,
     C_SQ_FREE,
     C_SQ_LAST_DRAIN,
     C_SQ_REQUEST,
     C_SQ_TAIL,
+    C_STORE_QUEUE,
     C_TAIL,
     C_UNITS,
     C_UOPS,
     C_WAIT_COUNT,
     C_WAIT_SIGNAL,
+    C_WIDTH,
     C_X,
     DATAFLOW_OS,
     DATAFLOW_WS,
@@ -85,7 +91,6 @@ from sim.engine.layout import (
     E_STRIDE,
     E_UNIT,
     E_UOPS,
-    H_BUBBLE,
     H_CONTROL,
     H_CORE_BASE,
     H_CORE_STRIDE,
@@ -95,17 +100,12 @@ from sim.engine.layout import (
     H_GATHER,
     H_INSTRUCTION_LIMIT,
     H_INSTRUCTIONS,
-    H_LOAD_QUEUE,
-    H_OPS,
-    H_ROB,
     H_RUNNING,
     H_SIGNALLED,
     H_SIGNALS,
     H_SQ,
     H_SQ_RING,
-    H_STORE_QUEUE,
     H_VALUES,
-    H_WIDTH,
     HELD_NONE,
     INF,
     KIND_BRANCH,
@@ -179,17 +179,17 @@ def has_room(S: Flat, core: int, o: int, kind: int, t: int) -> bool:
     """Whether window and queues have room for the next instruction; else notes why."""
     unit = core + C_UNITS + S[o + O_UNIT] * U_SIZE
     S[core + C_BLOCK] = BLOCK_WINDOW
-    if S[core + C_UOPS] >= S[H_ROB]:
+    if S[core + C_UOPS] >= S[core + C_ROB]:
         return False
     if S[unit + U_COUNT] >= S[unit + U_QUEUE]:
         return False
     pieces = S[core + N_PIECES]
     if kind == KIND_LOAD:
-        if S[core + C_LQ] > 0 and S[core + C_LQ] + pieces > S[H_LOAD_QUEUE]:
+        if S[core + C_LQ] > 0 and S[core + C_LQ] + pieces > S[core + C_LOAD_QUEUE]:
             return False
     elif kind == KIND_STORE:
         used = release_drained(S, core, t)
-        if used > 0 and used + pieces > S[H_STORE_QUEUE]:
+        if used > 0 and used + pieces > S[core + C_STORE_QUEUE]:
             S[core + C_BLOCK] = BLOCK_STORE
             free = S[core + C_SQ_FREE]
             if free < S[core + C_SQ_REQUEST]:
@@ -265,10 +265,10 @@ def dispatch_one(
     S: Flat, P: Flat, T: Flat, M: Flat, core: int, pc: int, ip: int, slot: int, t: int
 ) -> int:
     """Execute the next instruction and put it into the window; returns the slot behind it."""
-    width = S[H_WIDTH]
+    width = S[core + C_WIDTH]
     kind = P[ip + P_KIND]
     op = P[ip + P_OP]
-    o = S[H_OPS] + op * O_SIZE
+    o = S[core + C_OPS] + op * O_SIZE
     region = S[core + C_REGION]
     seq = S[core + C_TAIL]
     S[core + C_TAIL] = seq + 1
@@ -340,7 +340,7 @@ def dispatch_one(
             S[core + C_RESUME] = INF
         elif following != pc + 1:
             # a taken branch ends the cycle's dispatch
-            refill = (when + 1 + S[H_BUBBLE]) * width
+            refill = (when + 1 + S[core + C_BUBBLE]) * width
             charge(S, core, region, X_FRONT_END, refill - behind)
             behind = refill
     return behind
@@ -377,7 +377,7 @@ def synchronise(S: Flat, P: Flat, core: int, ip: int, slot: int, t: int) -> bool
         S[core + C_BLOCK] = BLOCK_FENCE
         return False
     if op == HALT:
-        if slot > t * S[H_WIDTH]:  # this cycle belongs to what was dispatched in it
+        if slot > t * S[core + C_WIDTH]:  # this cycle belongs to what was dispatched in it
             S[core + C_DISPATCH_NEXT] = t + 1
             return False
         S[core + C_HALTED] = 1
@@ -396,7 +396,7 @@ def synchronise(S: Flat, P: Flat, core: int, ip: int, slot: int, t: int) -> bool
 @njit
 def dispatch(S: Flat, P: Flat, T: Flat, M: Flat, core: int, t: int) -> int:
     """The dispatch phase of cycle ``t``; returns a fault code."""
-    width = S[H_WIDTH]
+    width = S[core + C_WIDTH]
     end = (t + 1) * width
     slot = S[core + C_DISPATCH_SLOT]
     S[core + C_DISPATCH_NEXT] = INF
@@ -438,7 +438,7 @@ def dispatch(S: Flat, P: Flat, T: Flat, M: Flat, core: int, t: int) -> int:
             if code != NO_FAULT:
                 return code
             S[core + N_PC] = pc
-        if not has_room(S, core, S[H_OPS] + P[ip + P_OP] * O_SIZE, kind, t):
+        if not has_room(S, core, S[core + C_OPS] + P[ip + P_OP] * O_SIZE, kind, t):
             break
         if S[H_INSTRUCTIONS] >= S[H_INSTRUCTION_LIMIT]:
             return fault(S, RUNAWAY, S[H_INSTRUCTION_LIMIT])

@@ -9,17 +9,21 @@ from sim.engine.flat import Flat
 from sim.engine.jit import njit
 from sim.engine.layout import (
     C_HEAD,
+    C_IN_ORDER,
     C_IO_HEAD,
     C_IO_TAIL,
     C_ISSUE_WAKE,
     C_LOAD_CURRENT,
     C_LOAD_NEXT,
+    C_LOAD_UNIT,
+    C_MISPREDICT,
     C_REDIRECT,
     C_RESUME,
     C_RETIRE_NEXT,
     C_SB_NEXT,
     C_SQ_REQUEST,
     C_SQ_RETIRED,
+    C_UNIT_COUNT,
     C_UNITS,
     DATAFLOW_NONE,
     E_ACC_LATENCY,
@@ -43,10 +47,6 @@ from sim.engine.layout import (
     E_SQ,
     E_STREAM,
     E_UNIT,
-    H_IN_ORDER,
-    H_LOAD_UNIT,
-    H_MISPREDICT,
-    H_UNITS,
     INF,
     KIND_LOAD,
     MEMORY_NODE,
@@ -141,14 +141,14 @@ def complete(S: Flat, core: int, e: int, when: int, accumulate: int) -> None:
             S[c + E_READY] = ready
         S[c + E_PENDING] -= 1
         if S[c + E_PENDING] == 0:
-            if S[H_IN_ORDER] == 0:
+            if S[core + C_IN_ORDER] == 0:
                 insert_ready(S, core, c)
             attention_at(S, core, c, S[c + E_READY])
     S[e + E_CONSUMERS] = -1
     if S[e + E_SEQ] == S[core + C_HEAD]:
         S[core + C_RETIRE_NEXT] = when
     if S[e + E_SEQ] == S[core + C_REDIRECT]:
-        S[core + C_RESUME] = when + S[H_MISPREDICT]
+        S[core + C_RESUME] = when + S[core + C_MISPREDICT]
 
 
 @njit
@@ -228,7 +228,7 @@ def go_on_loading(S: Flat, core: int, t: int) -> None:
     if run_load(S, core, e, t, quiet_until(S, core, e, t)):
         complete(S, core, e, S[e + E_COMPLETE], S[e + E_COMPLETE])
         unit = unit_of(core, S[e + E_UNIT])
-        if S[H_IN_ORDER] or S[unit + U_HEAD] >= 0:
+        if S[core + C_IN_ORDER] or S[unit + U_HEAD] >= 0:
             attention_at(S, core, e, max(S[unit + U_FREE] // S[unit + U_PIPES], t))
 
 
@@ -257,7 +257,7 @@ def issue_unit(S: Flat, core: int, u: int, t: int) -> None:
     e = S[unit + U_HEAD]
     while e >= 0:
         if S[e + E_READY] <= t:
-            if u == S[H_LOAD_UNIT] and S[core + C_LOAD_CURRENT] >= 0:
+            if u == S[core + C_LOAD_UNIT] and S[core + C_LOAD_CURRENT] >= 0:
                 break  # go_on_loading looks again
             if S[unit + U_FREE] >= end:
                 wake = min(wake, S[unit + U_FREE] // pipes)
@@ -288,7 +288,7 @@ def issue_in_order(S: Flat, core: int, t: int) -> None:
         wake = S[e + E_READY]
         unit = unit_of(core, S[e + E_UNIT])
         if wake <= t:
-            if S[e + E_UNIT] == S[H_LOAD_UNIT] and S[core + C_LOAD_CURRENT] >= 0:
+            if S[e + E_UNIT] == S[core + C_LOAD_UNIT] and S[core + C_LOAD_CURRENT] >= 0:
                 return
             if S[unit + U_FREE] >= (t + 1) * S[unit + U_PIPES]:
                 wake = S[unit + U_FREE] // S[unit + U_PIPES]
@@ -313,11 +313,11 @@ def issue(S: Flat, core: int, t: int) -> None:
     if S[core + C_ISSUE_WAKE] > t:
         return
     S[core + C_ISSUE_WAKE] = INF
-    if S[H_IN_ORDER]:
+    if S[core + C_IN_ORDER]:
         issue_in_order(S, core, t)
         return
     wake = INF
-    for u in range(S[H_UNITS]):
+    for u in range(S[core + C_UNIT_COUNT]):
         unit = unit_of(core, u)
         if S[unit + U_WAKE] <= t:
             issue_unit(S, core, u, t)
@@ -330,7 +330,7 @@ def enqueue(S: Flat, core: int, e: int) -> None:
     """Put a dispatched entry into its queue."""
     S[e + E_NEXT] = -1
     S[unit_of(core, S[e + E_UNIT]) + U_COUNT] += 1
-    if S[H_IN_ORDER]:
+    if S[core + C_IN_ORDER]:
         if S[core + C_IO_HEAD] < 0:
             S[core + C_IO_HEAD] = e
         else:

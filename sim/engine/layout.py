@@ -26,7 +26,6 @@ INF = 1 << 62
     H_TENSORS,  # offset of the tensor table: (first byte, end) pairs, ascending
     H_TENSOR_COUNT,
     H_MEMORY_END,  # first byte above all tensors
-    H_OPS,  # offset of the operation properties, by opcode
     H_REGIONS,  # number of operators
     H_ACCOUNT,  # offset of core 0's account, which has the bytes of DRAM of all cores
     H_SIGNALS,  # offset of the signal counters
@@ -43,31 +42,14 @@ INF = 1 << 62
     H_LOG,  # offset of the instruction log, 0: none
     H_LOG_CAPACITY,
     H_LOG_COUNT,
-    # core parameters, the same for all cores
-    H_WIDTH,
-    H_RETIRE_WIDTH,
-    H_ROB,
-    H_LOAD_QUEUE,
-    H_STORE_QUEUE,
-    H_IN_ORDER,
-    H_PREDICTOR_MASK,
-    H_HISTORY_MASK,  # 0: none, as for two-bit counters alone
-    H_PERFECT,  # 1: every branch is predicted
-    H_MISPREDICT,
-    H_RETURN_STACK,
-    H_BUBBLE,
-    H_FORWARD,
-    H_UNITS,  # number of units
-    H_LOAD_UNIT,
+    # the same for all cores
     H_TILES,
     H_TILE_ROWS,
     H_ROW_BYTES,
     H_LINE_SHIFT,
-    H_RING,  # window entries in the ring (power of two) - 1
-    H_SQ_RING,  # store-queue ring - 1
-    H_L1,  # config blocks of the levels
-    H_L2,
-    H_L3,
+    H_RING,  # window entries in the largest core's ring (power of two) - 1
+    H_SQ_RING,  # store-queue ring, likewise
+    H_L3,  # config block
     H_L3_STATE,  # offset of the shared level's state, slice by slice
     H_DRAM,  # offset of the DRAM config block
     H_DRAM_STATE,
@@ -88,8 +70,8 @@ INF = 1 << 62
     H_SIGNALLED,  # 1: a core has raised a counter that others wait for
     H_WALKER,  # offset of the core whose walk is under way
     H_AHEAD,  # core block: offset of the accesses made ahead
-) = range(70)
-H_SIZE = 80
+) = range(52)
+H_SIZE = 56
 
 MAX_UNITS = 8
 
@@ -149,6 +131,25 @@ MAX_UNITS = 8
     C_WALK,  # cycle of the walk under way
     C_AHEAD,  # accesses of the current load made past C_HORIZON
     C_ACCOUNT,  # offset of the core's account: regions x A_COLUMNS
+    # parameters of the core's type
+    C_WIDTH,
+    C_RETIRE_WIDTH,
+    C_ROB,
+    C_LOAD_QUEUE,
+    C_STORE_QUEUE,
+    C_IN_ORDER,
+    C_PREDICTOR_MASK,
+    C_HISTORY_MASK,  # 0: none, as for two-bit counters alone
+    C_PERFECT,  # 1: every branch is predicted
+    C_MISPREDICT,
+    C_RETURN_STACK,
+    C_BUBBLE,
+    C_FORWARD,
+    C_UNIT_COUNT,
+    C_LOAD_UNIT,
+    C_OPS,  # offset of the operation properties, by opcode
+    C_L1,  # config blocks of its own levels
+    C_L2,
     # the next instruction, decoded: its shapes and costs
     N_PC,  # which one, -1: none
     N_ROWS,
@@ -163,8 +164,8 @@ MAX_UNITS = 8
     N_ROW_BYTES,
     N_PIECES,
     N_STREAM,  # of a matmul on an array: slots if it continues a fold, 0: it has several
-) = range(67)
-C_X = 72  # 32 scalar registers
+) = range(85)
+C_X = 88  # 32 scalar registers
 C_RENAME = C_X + 32  # producer sequence number of x0-x31, t0-t63
 C_SHAPE = C_RENAME + 96  # per tile: rows, cols, type (0 none, 1 f32, 2 bf16 operand), B-copy valid
 C_UNITS = C_SHAPE + 64 * 4

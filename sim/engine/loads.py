@@ -8,6 +8,7 @@ from sim.engine.jit import njit
 from sim.engine.layout import (
     C_AHEAD,
     C_HORIZON,
+    C_L1,
     C_LOAD_BYTE,
     C_LOAD_CURRENT,
     C_LOAD_DONE,
@@ -23,7 +24,6 @@ from sim.engine.layout import (
     E_ROW_BYTES,
     E_ROWS,
     E_UNIT,
-    H_L1,
     H_LINE_SHIFT,
     INF,
     L_HIT,
@@ -62,7 +62,7 @@ def run_load(S: Flat, core: int, e: int, t: int, bound: int) -> bool:
     pipes = S[unit + U_PIPES]
     width = S[unit + U_BYTES]
     shift = S[H_LINE_SHIFT]
-    latency = S[S[H_L1] + L_HIT]
+    latency = S[S[core + C_L1] + L_HIT]
     pc = S[e + E_PC]
     region = S[e + E_REGION]
     overlap = S[e + E_OVERLAP]

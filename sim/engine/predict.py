@@ -5,13 +5,13 @@ from sim.engine.flat import Flat
 from sim.engine.jit import njit
 from sim.engine.layout import (
     C_HISTORY,
+    C_HISTORY_MASK,
+    C_PERFECT,
+    C_PREDICTOR_MASK,
     C_RAS_TOP,
-    H_HISTORY_MASK,
-    H_PERFECT,
+    C_RETURN_STACK,
     H_PREDICTOR,
-    H_PREDICTOR_MASK,
     H_RAS,
-    H_RETURN_STACK,
 )
 
 J, JAL, JR = OP["j"], OP["jal"], OP["jr"]
@@ -21,9 +21,9 @@ TAKEN = 2  # a two-bit counter at or above this predicts "taken"
 @njit
 def predicted(S: Flat, core: int, op: int, pc: int, target: int) -> bool:
     """Whether the front end would have gone to ``target``; trains the predictor."""
-    if op == J or S[H_PERFECT]:
+    if op == J or S[core + C_PERFECT]:
         return True
-    depth = S[H_RETURN_STACK]
+    depth = S[core + C_RETURN_STACK]
     top = S[core + C_RAS_TOP]
     if op == JAL:
         if depth > 0:
@@ -37,8 +37,8 @@ def predicted(S: Flat, core: int, op: int, pc: int, target: int) -> bool:
         return S[core + S[H_RAS] + (top - 1) % depth] == target
     history = S[core + C_HISTORY]
     taken = target != pc + 1
-    S[core + C_HISTORY] = (history << 1 | taken) & S[H_HISTORY_MASK]
-    counter = core + S[H_PREDICTOR] + ((pc ^ history) & S[H_PREDICTOR_MASK])
+    S[core + C_HISTORY] = (history << 1 | taken) & S[core + C_HISTORY_MASK]
+    counter = core + S[H_PREDICTOR] + ((pc ^ history) & S[core + C_PREDICTOR_MASK])
     state = S[counter]
     if taken:
         S[counter] = min(state + 1, 3)

@@ -3,7 +3,7 @@
 from sim.engine.ahead import take_back
 from sim.engine.flat import Flat
 from sim.engine.jit import njit
-from sim.engine.layout import C_AHEAD, H_L1, H_L2, H_LEVEL1, H_LEVEL2, L_PRESENT, TAG_DIRTY
+from sim.engine.layout import C_AHEAD, C_L1, C_L2, H_LEVEL1, H_LEVEL2, L_PRESENT, TAG_DIRTY
 from sim.engine.level import own_line, share_line, take_line
 
 
@@ -23,26 +23,26 @@ def remove(S: Flat, core: int, line: int) -> int:
     """Take a line out of a core's caches; returns copies * 2 + dirty."""
     if S[core + C_AHEAD]:
         take_back(S, core)
-    first = take_line(S, S[H_L1], core + S[H_LEVEL1], line)
+    first = take_line(S, S[core + C_L1], core + S[H_LEVEL1], line)
     second = -1
-    if S[S[H_L2] + L_PRESENT]:
-        second = take_line(S, S[H_L2], core + S[H_LEVEL2], line)
+    if S[S[core + C_L2] + L_PRESENT]:
+        second = take_line(S, S[core + C_L2], core + S[H_LEVEL2], line)
     return held(first, second)
 
 
 @njit
 def share(S: Flat, core: int, line: int) -> int:
     """Leave a line shared and clean in a core's caches; returns copies * 2 + dirty."""
-    first = share_line(S, S[H_L1], core + S[H_LEVEL1], line)
+    first = share_line(S, S[core + C_L1], core + S[H_LEVEL1], line)
     second = -1
-    if S[S[H_L2] + L_PRESENT]:
-        second = share_line(S, S[H_L2], core + S[H_LEVEL2], line)
+    if S[S[core + C_L2] + L_PRESENT]:
+        second = share_line(S, S[core + C_L2], core + S[H_LEVEL2], line)
     return held(first, second)
 
 
 @njit
 def own(S: Flat, core: int, line: int) -> None:
     """A core may write a line of its caches from now on."""
-    own_line(S, S[H_L1], core + S[H_LEVEL1], line)
-    if S[S[H_L2] + L_PRESENT]:
-        own_line(S, S[H_L2], core + S[H_LEVEL2], line)
+    own_line(S, S[core + C_L1], core + S[H_LEVEL1], line)
+    if S[S[core + C_L2] + L_PRESENT]:
+        own_line(S, S[core + C_L2], core + S[H_LEVEL2], line)

@@ -13,12 +13,13 @@ from isa.program import Program
 from isa.table import BY_OPCODE, FLOPS, OP, Instruction
 from sim.account import COHERENCE_COUNTERS
 from sim.engine import layout as at
-from sim.machine.schema import Cache, Machine, SharedCache
+from sim.machine.schema import Cache, Core, CoreKind, Machine, SharedCache
 
 I64 = NDArray[np.int64]
 SIGNALS = 1 << 16
 FS_PER_NS = 1_000_000
 MHZ_TO_FS = 1_000_000_000  # femtoseconds of a cycle at 1 MHz
+KIND_WORDS = (256 * at.O_SIZE, at.L_SIZE, at.L_SIZE)  # operations, L1 and L2 of a type of cores
 
 KINDS = {
     "scalar": at.KIND_SCALAR,
@@ -161,20 +162,21 @@ def set_words(cache: Cache) -> int:
     return cache.ways + (cache.replacement == "plru")
 
 
-def empty_cache(state: I64, machine: Machine, level: int) -> None:
-    """State of a level (L1: 1), of L3 of one slice, that holds nothing."""
-    state[at.V_DRAWN] = machine.levels[level - 1].replacement_seed
-    state[at.V_MSHR_MASK] = mshr_mask(machine, level)
+def empty_cache(state: I64, cache: Cache, mshrs: int) -> None:
+    """State of a level, of L3 of one slice, that holds nothing.
+
+    The ring of MSHRs is as small as goes, for the host's own caches. Misses that wait for an MSHR
+    are in it, too: at most those that hold one of a level above, so it is for ``mshrs`` in all.
+    """
+    state[at.V_DRAWN] = cache.replacement_seed
+    state[at.V_MSHR_MASK] = power_above(mshrs + 1) - 1
     state[at.V_STRIDES : at.V_TAGS : 4] = -1
     state[at.V_TAGS :] = -1
 
 
-def mshr_mask(machine: Machine, level: int) -> int:
-    """Size of a level's ring of MSHRs, less one: as small as goes, for the host's own caches.
-
-    Misses that wait for an MSHR are in it, too: at most those that hold one of a level above.
-    """
-    return power_above(sum(cache.mshrs for cache in machine.levels[:level]) + 1) - 1
+def private_mshrs(kind: CoreKind) -> int:
+    """MSHRs of a core's own levels."""
+    return kind.l1.mshrs + (kind.l2.mshrs if kind.l2 else 0)
 
 
 def put_cache(S: I64, cfg: int, cache: Cache | None, shared_fs: int | None) -> None:
@@ -240,12 +242,13 @@ def put_dram(S: I64, machine: Machine, cfg: int) -> int:
     return words
 
 
-def put_ops(S: I64, ops: int, machine: Machine, units: list[str]) -> None:
+def put_ops(S: I64, ops: int, core: Core) -> None:
     """Operation properties by opcode."""
+    units = list(core.units)
     for opcode, row in BY_OPCODE.items():
         if row.cls == "region":
             continue
-        op = machine.core.op(row.cls, row.dtype)
+        op = core.op(row.cls, row.dtype)
         if op is None:  # a matmul type the machine lacks: programs are checked against the Target
             continue
         o = ops + opcode * at.O_SIZE
@@ -268,22 +271,23 @@ def build(
     log: int,
 ) -> Built:
     """Lay the whole machine out; ``log`` is the number of instructions to keep times of."""
-    core = machine.core
-    units = list(core.units)
-    load_unit = next(op.unit for op in core.ops if op.cls == "load")
-    ring = power_above(core.rob)
-    sq_ring = power_above(max(core.store_queue, most_store_entries(machine)))
+    cores = len(programs)
+    kinds = [machine.kind_of(i) for i in range(cores)]
+    # Blocks of all cores are laid out alike, with room for the largest.
+    ring = power_above(max(kind.core.rob for kind in kinds))
+    queue = max(kind.core.store_queue for kind in kinds)
+    sq_ring = power_above(max(queue, most_store_entries(machine)))
+    second = [kind.l2 for kind in kinds if kind.l2]
 
     inner = Allocator(at.C_SIZE)
     entries = inner.take(ring * at.E_SIZE)
     gather = inner.take(ring * 16)
     sq = inner.take(sq_ring * at.Q_SIZE)
     si = inner.take(sq_ring * at.I_SIZE)
-    predictor = inner.take(core.predictor_entries)
-    ras = inner.take(max(core.return_stack, 1))
-    level1 = inner.take(cache_words(machine.l1))
-    level2 = inner.take(cache_words(machine.l2)) if machine.l2 else 0
-    cores = len(programs)
+    predictor = inner.take(max(kind.core.predictor_entries for kind in kinds))
+    ras = inner.take(max(1, *(kind.core.return_stack for kind in kinds)))
+    level1 = inner.take(max(cache_words(kind.l1) for kind in kinds))
+    level2 = inner.take(max(map(cache_words, second))) if second else 0
     home_ways = inner.take(machine.homes)
     core_ways = inner.take(cores)
     ahead = inner.take(at.AHEAD_ENTRIES * at.J_SIZE)
@@ -291,9 +295,10 @@ def build(
 
     outer = Allocator(at.H_SIZE)
     core_base = outer.take(stride * cores)
-    configs = [outer.take(at.L_SIZE) for _ in range(3)]
+    l3 = outer.take(at.L_SIZE)
+    types = [machine.type_of(i) for i in range(cores)]
+    own = {name: [outer.take(size) for size in KIND_WORDS] for name in dict.fromkeys(types)}
     dram = outer.take(at.D_SIZE)
-    ops = outer.take(256 * at.O_SIZE)
     tensors = outer.take(2 * max(len(memory.tensors), 1))
     account_words = max(regions, 1) * at.A_COLUMNS
     account = outer.take(cores * account_words)
@@ -313,15 +318,18 @@ def build(
     S = np.zeros(directory + (lines * at.Y_SIZE if cores > 1 else 0), dtype=np.int64)
     S[: len(header)] = header
 
-    put_cache(S, configs[0], machine.l1, None)
-    put_cache(S, configs[1], machine.l2, None)
     l3_cycle = MHZ_TO_FS // ((machine.l3.clock if machine.l3 else None) or machine.clock)
-    put_cache(S, configs[2], machine.l3, l3_cycle)
-    put_ops(S, ops, machine, units)
+    put_cache(S, l3, machine.l3, l3_cycle)
+    for name, (ops, l1, l2) in own.items():
+        kind = machine.kinds[name]
+        put_ops(S, ops, kind.core)
+        put_cache(S, l1, kind.l1, None)
+        put_cache(S, l2, kind.l2, None)
     if machine.l3:
         size = cache_words(machine.l3)
+        mshrs = machine.l3.mshrs + max(map(private_mshrs, kinds))
         for home in range(machine.homes):
-            empty_cache(S[l3_state + home * size :][:size], machine, 3)
+            empty_cache(S[l3_state + home * size :][:size], machine.l3, mshrs)
     for k in range(machine.dram.channels):
         channel = dram_state + k * channel_words
         S[channel + at.K_BUS : channel + at.K_BANKS] = -1
@@ -344,37 +352,19 @@ def build(
         at.H_TENSORS: tensors,
         at.H_TENSOR_COUNT: len(memory.tensors),
         at.H_MEMORY_END: memory.total_bytes,
-        at.H_OPS: ops,
         at.H_REGIONS: max(regions, 1),
         at.H_ACCOUNT: account,
         at.H_SIGNALS: signals,
         at.H_INSTRUCTION_LIMIT: at.INF,
         at.H_LOG: log_at,
         at.H_LOG_CAPACITY: log,
-        at.H_WIDTH: core.width,
-        at.H_RETIRE_WIDTH: core.retire_width,
-        at.H_ROB: core.rob,
-        at.H_LOAD_QUEUE: core.load_queue,
-        at.H_STORE_QUEUE: core.store_queue,
-        at.H_IN_ORDER: int(core.kind == "in-order"),
-        at.H_PREDICTOR_MASK: core.predictor_entries - 1,
-        at.H_HISTORY_MASK: (1 << core.history_bits) - 1 if core.predictor == "gshare" else 0,
-        at.H_PERFECT: int(core.predictor == "perfect"),
-        at.H_MISPREDICT: core.mispredict_penalty,
-        at.H_RETURN_STACK: core.return_stack,
-        at.H_BUBBLE: core.taken_branch_bubble,
-        at.H_FORWARD: core.forward_cycles,
-        at.H_UNITS: len(units),
-        at.H_LOAD_UNIT: units.index(load_unit),
-        at.H_TILES: core.tiles.count,
-        at.H_TILE_ROWS: core.tiles.rows,
-        at.H_ROW_BYTES: core.tiles.row_bytes,
+        at.H_TILES: machine.core.tiles.count,
+        at.H_TILE_ROWS: machine.core.tiles.rows,
+        at.H_ROW_BYTES: machine.core.tiles.row_bytes,
         at.H_LINE_SHIFT: machine.l1.line.bit_length() - 1,
         at.H_RING: ring - 1,
         at.H_SQ_RING: sq_ring - 1,
-        at.H_L1: configs[0],
-        at.H_L2: configs[1],
-        at.H_L3: configs[2],
+        at.H_L3: l3,
         at.H_L3_STATE: l3_state,
         at.H_DRAM: dram,
         at.H_DRAM_STATE: dram_state,
@@ -401,7 +391,8 @@ def build(
     offset = 0
     for i, program in enumerate(programs):
         block = S[core_base + i * stride : core_base + (i + 1) * stride]
-        put_core(block, machine, level1, level2, predictor)
+        put_core(block, kinds[i], level1, level2, predictor)
+        block[[at.C_OPS, at.C_L1, at.C_L2]] = own[types[i]]
         block[at.C_F_MHZ] = machine.clock_of(i)
 
         block[at.C_BIT] = 1 << i
@@ -427,9 +418,29 @@ def build(
     return Built(S, np.concatenate(P), control, log_at)
 
 
-def put_core(block: I64, machine: Machine, level1: int, level2: int, predictor: int) -> None:
+def put_core(block: I64, kind: CoreKind, level1: int, level2: int, predictor: int) -> None:
     """One core's block before the first instruction."""
-    core = machine.core
+    core = kind.core
+    units = list(core.units)
+    parameters = {
+        at.C_WIDTH: core.width,
+        at.C_RETIRE_WIDTH: core.retire_width,
+        at.C_ROB: core.rob,
+        at.C_LOAD_QUEUE: core.load_queue,
+        at.C_STORE_QUEUE: core.store_queue,
+        at.C_IN_ORDER: int(core.kind == "in-order"),
+        at.C_PREDICTOR_MASK: core.predictor_entries - 1,
+        at.C_HISTORY_MASK: (1 << core.history_bits) - 1 if core.predictor == "gshare" else 0,
+        at.C_PERFECT: int(core.predictor == "perfect"),
+        at.C_MISPREDICT: core.mispredict_penalty,
+        at.C_RETURN_STACK: core.return_stack,
+        at.C_BUBBLE: core.taken_branch_bubble,
+        at.C_FORWARD: core.forward_cycles,
+        at.C_UNIT_COUNT: len(units),
+        at.C_LOAD_UNIT: units.index(next(op.unit for op in core.ops if op.cls == "load")),
+    }
+    for word, value in parameters.items():
+        block[word] = value
     for word in (
         at.C_RETIRE_NEXT,
         at.C_SB_NEXT,
@@ -455,7 +466,7 @@ def put_core(block: I64, machine: Machine, level1: int, level2: int, predictor: 
         u = at.C_UNITS + at.U_SIZE * i
         block[u + at.U_PIPES] = unit.pipes
         block[u + at.U_QUEUE] = unit.queue
-        block[u + at.U_BYTES] = unit.bytes or machine.l1.line
+        block[u + at.U_BYTES] = unit.bytes or kind.l1.line
         block[u + at.U_HEAD] = block[u + at.U_TAIL] = -1
         block[u + at.U_WAKE] = at.INF
         block[u + at.U_HELD] = at.HELD_NONE
@@ -464,7 +475,7 @@ def put_core(block: I64, machine: Machine, level1: int, level2: int, predictor: 
             block[u + at.U_ARRAY_ROWS] = unit.array.rows
             block[u + at.U_ARRAY_COLUMNS] = unit.array.columns
     block[predictor : predictor + core.predictor_entries] = 2  # weakly taken
-    tags = {level1: machine.l1, level2: machine.l2}
-    for start, cache in tags.items():
-        if cache is not None and start:
-            empty_cache(block[start : start + cache_words(cache)], machine, 1 + (start == level2))
+    empty_cache(block[level1 : level1 + cache_words(kind.l1)], kind.l1, kind.l1.mshrs)
+    if kind.l2 is not None:
+        state = block[level2 : level2 + cache_words(kind.l2)]
+        empty_cache(state, kind.l2, private_mshrs(kind))

@@ -8,6 +8,7 @@ from sim.engine.caches import l1_access
 from sim.engine.flat import Flat
 from sim.engine.jit import njit
 from sim.engine.layout import (
+    C_FORWARD,
     C_FORWARDS,
     C_HEAD,
     C_SB_NEXT,
@@ -26,7 +27,6 @@ from sim.engine.layout import (
     E_SIZE,
     E_STRIDE,
     H_ENTRIES,
-    H_FORWARD,
     H_GATHER,
     H_LINE_SHIFT,
     H_RING,
@@ -193,7 +193,7 @@ def forward(S: Flat, core: int, e: int, lo: int, hi: int, t: int) -> int:
     if position < 0:
         return -1
     S[core + C_FORWARDS] += 1
-    return t + S[H_FORWARD]
+    return t + S[core + C_FORWARD]
 
 
 @njit

@@ -7,6 +7,7 @@ from sim.engine.layout import (
     C_LQ,
     C_RETIRE_NEXT,
     C_RETIRE_SLOT,
+    C_RETIRE_WIDTH,
     C_SB_NEXT,
     C_SQ_RETIRED,
     C_TAIL,
@@ -33,7 +34,6 @@ from sim.engine.layout import (
     H_LOG,
     H_LOG_CAPACITY,
     H_LOG_COUNT,
-    H_RETIRE_WIDTH,
     H_RING,
     INF,
     KIND_LOAD,
@@ -65,7 +65,7 @@ def log_retired(S: Flat, core: int, e: int) -> None:
 @njit
 def retire(S: Flat, core: int, t: int) -> None:
     """Retire what is complete at ``t``, in order, ``retire_width`` uops a cycle."""
-    width = S[H_RETIRE_WIDTH]
+    width = S[core + C_RETIRE_WIDTH]
     head = S[core + C_HEAD]
     tail = S[core + C_TAIL]
     S[core + C_RETIRE_NEXT] = INF

@@ -31,7 +31,7 @@ def figures(machine: Machine) -> Figures:
     return Figures(
         load_to_use_ns=load_to_use_ns(machine),
         flops_per_cycle={
-            kind: flops_per_cycle(machine, kind) for kind in machine.core.matmul_types
+            kind: machine.core.matmul_flops(kind) for kind in machine.core.matmul_types
         },
         dram_gigabytes_per_second=dram.channels * dram.gigabytes_per_second,
         dram_usable=1 - dram.trfc_ns / dram.trefi_ns if dram.trefi_ns else 1.0,
@@ -54,25 +54,6 @@ def load_to_use_ns(machine: Machine) -> dict[str, float]:
     dram = machine.dram
     result["dram"] = total + dram.controller_ns + dram.trcd_ns + dram.tcl_ns
     return result
-
-
-def flops_per_cycle(machine: Machine, dtype: str) -> float:
-    """Peak floating-point operations per cycle of matmul on full tiles of ``dtype``.
-
-    Of a systolic array: while operands stream through as much of it as a full tile fills.
-    """
-    core = machine.core
-    row = core.op("matmul", dtype)
-    if row is None:
-        return 0.0
-    unit = core.units[row.unit]
-    m, n, k = core.most_product(dtype)
-    if unit.array is not None:
-        most = unit.array.extents(m, n, k)
-        busy = min(unit.array.rows, most.rows) * min(unit.array.columns, most.columns)
-        return 2 * busy / row.occupancy
-    cycles = core.most_slots(row, dtype) * row.occupancy / unit.pipes
-    return 2 * m * n * k / cycles
 
 
 def full_tile_latency(machine: Machine, cls: str, dtype: str) -> int:

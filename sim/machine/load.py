@@ -2,7 +2,8 @@
 
 A file may name a ``base`` (a preset, or a file beside it) and then holds only what differs:
 tables are merged key by key, ``[[core.ops]]`` rows by class and type, and ``"none"`` in the place
-of a table removes it.
+of a table removes it. In the same way a type of cores holds what differs from ``[core]``, as it is
+after all bases and overrides.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 Table = dict[str, Any]
 MAX_BASES = 8
+REMOVED = object()  # in the place of a table: a type of cores has to know that its own is none
 _NAMES_KEY = re.compile(r"[a-z][\w.]*: ")
 
 
@@ -52,13 +55,19 @@ def load_machine(name_or_file: str | os.PathLike[str], overrides: Sequence[str] 
         table = _read(name, folder=None, depth=0)
         for override in overrides:
             _override(table, override)
-        machine = _checked(table, _described(name, overrides))
+        machine = _checked(_without_removed(_whole_types(table)), _described(name, overrides))
     except RecursionError:
         raise UserError(f"machine {name}: its tables are nested too deeply") from None
     keys = [override.partition("=")[0].strip() for override in overrides]
     for key in ("cores", "clock"):  # which have options of their own
         if keys.count(key) > 1:
             raise UserError(f"{_described(name, overrides)}: {key} is given twice; keep one")
+    for key in keys:
+        if key.startswith("core_types.") and key.split(".")[1] not in (machine.core_type or ()):
+            raise UserError(
+                f"{_described(name, overrides)}: {key} changes nothing, since no core is of that "
+                """type; give it to some, as in --set 'core_type=["core", "little"]'"""
+            )
     if machine.core_clocks is not None and "clock" in keys:
         raise UserError(
             f"{_described(name, overrides)}: core_clocks give every core a clock of its own; "
@@ -130,8 +139,8 @@ def _merged(base: Table, changes: Table) -> Table:
         old = base.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
             merged[key] = _merged(old, value)
-        elif isinstance(old, dict | type(None)) and value == "none" and key in base:
-            del merged[key]
+        elif isinstance(old, dict) and value == "none":
+            merged[key] = REMOVED
         elif key == "ops" and isinstance(old, list) and isinstance(value, list):
             merged[key] = _merged_rows(old, value)
         else:
@@ -153,6 +162,26 @@ def _merged_rows(base: list[Any], changes: list[Any]) -> list[Any]:
     return [row for row in base if _row_key(row) not in replaced] + changes
 
 
+def _without_removed(table: Table) -> Table:
+    return {
+        key: _without_removed(value) if isinstance(value, dict) else value
+        for key, value in table.items()
+        if value is not REMOVED
+    }
+
+
+def _whole_types(table: Table) -> Table:
+    """The table with every type of cores complete: its own keys over `[core]` and its caches."""
+    core, types = table.get("core"), table.get("core_types")
+    if not isinstance(core, dict) or not isinstance(types, dict):
+        return table
+    default = core | {name: table[name] for name in ("l1", "l2") if name in table}
+    whole = {
+        name: _merged(default, own) if isinstance(own, dict) else own for name, own in types.items()
+    }
+    return {**table, "core_types": whole}
+
+
 # --- overrides -----------------------------------------------------------------------------------
 
 
@@ -165,14 +194,22 @@ def _override(table: Table, override: str) -> None:
         )
     place: Any = table
     for depth, part in enumerate(parts[:-1]):
-        if depth == 1 and parts[:2] == ["core", "ops"]:
-            _override_op(place.setdefault("ops", []), parts[2:], override, _value(text))
+        if part == "ops" and parts[:depth] in (["core"], ["core_types", *parts[1:2]]):
+            rows = place.setdefault("ops", [])
+            if parts[0] == "core_types":  # also those it has from [core]
+                rows = deepcopy(_whole_types(table)["core_types"][parts[1]]["ops"])
+            where, row = ".".join(parts[: depth + 1]), parts[depth + 1 :]
+            changed = _override_op(rows, where, row, override, _value(text))
+            if rows is not place["ops"]:
+                place["ops"] = _merged_rows(place["ops"], changed)
             return
-        if not isinstance(place.setdefault(part, {}), dict):
+        if place.get(part, REMOVED) is REMOVED:
+            place[part] = {}
+        if not isinstance(place[part], dict):
             raise UserError(f"--set {override}: {'.'.join(parts[: depth + 1])} is no table")
         place = place[part]
     if _value(text) == "none" and isinstance(place.get(parts[-1]), dict):
-        del place[parts[-1]]
+        place[parts[-1]] = REMOVED
     elif isinstance(place.get(parts[-1]), dict):
         keys = ", ".join(f"{key.strip()}.{name}" for name in place[parts[-1]])
         raise UserError(f"--set {override}: {key.strip()} is a table; set one of {keys}")
@@ -180,11 +217,14 @@ def _override(table: Table, override: str) -> None:
         place[parts[-1]] = _value(text)
 
 
-def _override_op(rows: Any, parts: list[str], override: str, value: Any) -> None:
-    """Set ``core.ops.CLASS[.TYPE].FIELD``; without a type, in every row of the class."""
+def _override_op(rows: Any, where: str, parts: list[str], override: str, value: Any) -> list[Table]:
+    """Set ``core.ops.CLASS[.TYPE].FIELD``; without a type, in every row of the class.
+
+    Returns the rows that have changed.
+    """
     *key, field = parts
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise UserError(f"--set {override}: core.ops is no list of tables")
+        raise UserError(f"--set {override}: {where} is no list of tables")
     matches = [
         row
         for row in rows
@@ -194,11 +234,12 @@ def _override_op(rows: Any, parts: list[str], override: str, value: Any) -> None
         known = [".".join(part for part in _row_key(row) if part) for row in rows]
         raise UserError(
             f"--set {override}: there is no operation row {'.'.join(key) or '(none named)'}."
-            f"{did_you_mean('.'.join(key), known)} Write core.ops.CLASS.FIELD=value or "
-            f"core.ops.CLASS.TYPE.FIELD=value; rows: {', '.join(known)}"
+            f"{did_you_mean('.'.join(key), known)} Write {where}.CLASS.FIELD=value or "
+            f"{where}.CLASS.TYPE.FIELD=value; rows: {', '.join(known)}"
         )
     for row in matches:
         row[field] = value
+    return matches
 
 
 def _value(text: str) -> Any:
@@ -228,12 +269,13 @@ def _explain_one(detail: ErrorDetails, table: Table) -> str:
     if kind == "missing":
         return f"{key} is missing"
     text = {
+        "list_type": f"must be a list of tables, not {given!r}",
         "value_error": str(context.get("error")),
         "int_type": f"must be a whole number, not {given!r}",
         "int_parsing": f"must be a whole number, not {given!r}",
         "int_from_float": f"must be a whole number, not {given!r}",
         "string_type": f"must be text, not {given!r}",
-        "tuple_type": f"""must be a list, as ["3GHz", "2GHz"], not {given!r}""",
+        "tuple_type": f"""must be a list, as ["{given}"], not {given!r}""",
         "greater_than_equal": f"must be at least {context.get('ge')}, not {given!r}",
         "greater_than": f"must be more than {context.get('gt')}, not {given!r}",
         "less_than_equal": f"must be at most {context.get('le')}, not {given!r}",

@@ -8,7 +8,7 @@ an L2 hit is ``l1.hit_cycles + l2.hit_cycles + l1.fill_cycles``.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     BaseModel,
@@ -50,6 +50,7 @@ GigabytesPerSecond = Annotated[float, BeforeValidator(parse_rate), Field(ge=MIN_
 Count = Annotated[int, Field(ge=1, le=MAX_CYCLES)]
 Entries = Annotated[int, Field(ge=1, le=MAX_ENTRIES)]
 Cycles = Annotated[int, Field(ge=0, le=MAX_CYCLES)]
+NONE = BeforeValidator(lambda value: None if value == "none" else value)  # of what may be left out
 
 MAX_UNITS = 8
 MAX_CORES = 60  # a directory entry is one word: a bit per core and the owner's mark
@@ -396,6 +397,23 @@ class Core(Section):
             return (row_bytes // 4) * -(-4 * rows * rows // width)
         return rows * -(-row_bytes // width)
 
+    def matmul_flops(self, dtype: str) -> float:
+        """Peak floating-point operations per cycle of matmul on full tiles of ``dtype``.
+
+        Of a systolic array: while operands stream through as much of it as a full tile fills.
+        """
+        row = self.op("matmul", dtype)
+        if row is None:
+            return 0.0
+        unit = self.units[row.unit]
+        m, n, k = self.most_product(dtype)
+        if unit.array is not None:
+            most = unit.array.extents(m, n, k)
+            busy = min(unit.array.rows, most.rows) * min(unit.array.columns, most.columns)
+            return 2 * busy / row.occupancy
+        cycles = self.most_slots(row, dtype) * row.occupancy / unit.pipes
+        return 2 * m * n * k / cycles
+
 
 class Cache(Section):
     """One cache level. ``bytes_per_cycle`` is towards the level above it."""
@@ -439,6 +457,17 @@ class Cache(Section):
                 f"not possible; make ways a power of two, {MAX_TREE_WAYS} at most"
             )
         return self
+
+
+class CoreType(Core):
+    """A core of another kind than `[core]`, with its own caches; ``clock`` is by default theirs.
+
+    In a file its table holds only what differs from `[core]`, `[l1]` and `[l2]`.
+    """
+
+    clock: Megahertz | None = None
+    l1: Cache
+    l2: Annotated[Cache | None, NONE] = None
 
 
 class SharedCache(Cache):
@@ -509,28 +538,46 @@ class Dram(Section):
         return self
 
 
+DEFAULT_TYPE = "core"
+
+
+class CoreKind(NamedTuple):
+    """What one core is made of; its clock in MHz."""
+
+    core: Core
+    l1: Cache
+    l2: Cache | None
+    clock: int
+
+
 class Machine(Section):
     """A whole machine. ``l2`` and ``l3`` are optional; ``l1`` and ``l2`` belong to each core.
 
     ``clock`` is that of all cores, or, with ``core_clocks``, only of an L3 without one of its own.
+    With ``core_type`` every core is one of ``core_types``, or "core": ``core``, ``l1``, ``l2``.
     """
 
     name: str
     description: str = ""
     clock: Megahertz
     cores: Annotated[int, Field(ge=1, le=MAX_CORES)] = 1
-    core_clocks: tuple[Megahertz, ...] | None = None
+    core_clocks: Annotated[tuple[Megahertz, ...] | None, NONE] = None
+    core_type: Annotated[tuple[str, ...] | None, NONE] = None
     core: Core
+    core_types: dict[str, CoreType] = {}
     l1: Cache
-    l2: Cache | None = None
-    l3: SharedCache | None = None
+    l2: Annotated[Cache | None, NONE] = None
+    l3: Annotated[SharedCache | None, NONE] = None
     interconnect: Interconnect = Interconnect()
     dram: Dram
 
-    @field_validator("core_clocks", "l2", "l3", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _removed(cls, value: Any) -> Any:
-        return None if value == "none" else value
+    def _one_core_a_type(cls, table: Any) -> Any:
+        """As many cores as `core_type` says, where nothing else says how many."""
+        if isinstance(table, dict) and isinstance(table.get("core_type"), list):
+            return {"cores": len(table["core_type"]), **table}
+        return table
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -539,6 +586,7 @@ class Machine(Section):
                 f"core_clocks: {len(self.core_clocks)} clocks for cores = {self.cores}; give every "
                 "core one, or leave core_clocks out and all have the machine's clock"
             )
+        self._check_types()
         lines = {cache.line for cache in self.levels}
         if len(lines) > 1:
             raise ValueError(f"all cache levels need one line size, not {sorted(lines)}")
@@ -561,15 +609,87 @@ class Machine(Section):
             raise ValueError("l3: needs an l2 between it and the core; remove l3 too, or keep l2")
         return self
 
+    def _check_types(self) -> None:
+        """One program set runs on all types, so what a `Target` holds is equal."""
+        known = [DEFAULT_TYPE, *self.core_types]
+        if DEFAULT_TYPE in self.core_types:
+            raise ValueError(f"core_types.{DEFAULT_TYPE}: is the name of [core]; take another")
+        for name in self.core_type or ():
+            if name not in known:
+                raise ValueError(
+                    f"core_type: unknown type {name!r}.{did_you_mean(name, known)} "
+                    f"Types: {', '.join(known)}"
+                )
+        if self.core_type is not None and len(self.core_type) < self.cores:
+            raise ValueError(
+                f"core_type: {len(self.core_type)} types for cores = {self.cores}; give every "
+                f"core one of {', '.join(known)}, or leave core_type out and all are [core]"
+            )
+        for name, core in self.core_types.items():
+            for what, mine, theirs in (
+                ("tiles", core.tiles, self.core.tiles),
+                ("types of matmul", set(core.matmul_types), set(self.core.matmul_types)),
+                ("cache lines", {c.line for c in (core.l1, core.l2) if c}, {self.l1.line}),
+            ):
+                if mine != theirs:
+                    raise ValueError(
+                        f"core_types.{name}: its {what} are not those of [core], but one set of "
+                        "programs runs on all cores; make them equal"
+                    )
+            if core.l1.hit_cycles < 1:
+                raise ValueError(f"core_types.{name}.l1.hit_cycles: must be at least 1")
+            if self.l3 is not None and core.l2 is None:
+                raise ValueError(f"core_types.{name}.l2: needed between the core and l3")
+
     @property
     def levels(self) -> tuple[Cache, ...]:
         """The cache levels from the core outward."""
         return tuple(cache for cache in (self.l1, self.l2, self.l3) if cache is not None)
 
+    def type_of(self, core: int) -> str:
+        """The name of a core's type, of `kinds`; `UserError` for a core that has none."""
+        if self.core_type is None:
+            return DEFAULT_TYPE
+        if core >= len(self.core_type):
+            raise UserError(f"core_type has no type for core {core}; set cores too")
+        return self.core_type[core]
+
+    def kind_of(self, core: int) -> CoreKind:
+        """What a core is made of."""
+        return self.kinds[self.type_of(core)]
+
+    @property
+    def kinds(self) -> dict[str, CoreKind]:
+        """The types of cores by name, `[core]` first."""
+        own = {DEFAULT_TYPE: CoreKind(self.core, self.l1, self.l2, self.clock)}
+        types = self.core_types.items()
+        return own | {n: CoreKind(t, t.l1, t.l2, t.clock or self.clock) for n, t in types}
+
+    def of_type(self, name: str) -> Machine:
+        """The machine as cores of one type see it, which all its cores are."""
+        kind = self.kinds[name]
+        clocks = [self.clock_of(core) for core in range(self.cores) if self.type_of(core) == name]
+        l3 = self.l3 and self.l3.model_copy(update={"clock": self.l3.clock or self.clock})
+        return self.model_copy(
+            update={
+                **kind._asdict(),
+                "clock": clocks[0] if clocks else kind.clock,
+                "core_clocks": None,
+                "core_type": None,
+                "core_types": {},
+                "l3": l3,
+            }
+        )
+
+    def unit_names(self, cores: int) -> list[str]:
+        """Names of the units of the first cores, each once."""
+        kinds = (self.kind_of(core) for core in range(cores))
+        return list(dict.fromkeys(name for kind in kinds for name in kind.core.units))
+
     def clock_of(self, core: int) -> int:
         """The clock a core starts with, in MHz; `UserError` for a core that has none."""
         if self.core_clocks is None:
-            return self.clock
+            return self.kind_of(core).clock
         if core >= len(self.core_clocks):
             raise UserError(f"core_clocks has no clock for core {core}; set cores too")
         return self.core_clocks[core]
@@ -599,7 +719,19 @@ class Machine(Section):
             l2_bytes=self.l2.size if self.l2 else 0,
             l3_bytes=self.l3.size if self.l3 else 0,
             matmul_types=self.core.matmul_types,
+            core_speeds=self._core_speeds(),
         )
+
+    def _core_speeds(self) -> tuple[float, ...]:
+        """Matmul peaks of the cores against the highest; empty where they are equal."""
+        kinds = [self.kind_of(core) for core in range(self.cores)]
+        dtype = self.core.matmul_types[-1]  # bf16 if there is any
+        peaks = [
+            kind.core.matmul_flops(dtype) * self.clock_of(core) for core, kind in enumerate(kinds)
+        ]
+        if len(set(peaks)) == 1:
+            return ()
+        return tuple(peak / max(peaks) for peak in peaks)
 
     def resolved(self) -> dict[str, Any]:
         """The whole machine as a plain dict in the form of its file, for ``--json``."""

@@ -75,7 +75,7 @@ class ReferenceCpu:
         self.mem: NDArray[np.uint8] | None = hidden if values else None
         self.control: NDArray[np.int64] = memory.allocate_control()
         self.clocks = [Clock(machine.clock_of(core)) for core in range(len(programs))]
-        units = list(machine.core.units)
+        units = machine.unit_names(len(programs))
         self._accounts = [Account(regions, units) for _ in programs]
         self._account = Account(regions, units)  # of what the cores share: DRAM's bytes
         self._log: list[tuple[int, ...]] = []
@@ -90,7 +90,7 @@ class ReferenceCpu:
         self._cores = [
             Core(
                 number,
-                machine.core,
+                machine.kind_of(number).core,
                 program,
                 State(memory, hidden, self.control, target, self._counters),
                 self._l1[number],
@@ -115,18 +115,20 @@ class ReferenceCpu:
         inclusive = machine.l3 is not None and machine.l3.inclusive
         self._invariant = Invariant(self._shared, inclusive=inclusive)
         below: list[Below] = [Crossing(clock, self._shared) for clock in self.clocks]
-        self._l2: list[Cache] = []
-        if machine.l2:
-            self._l2 = [Cache("L2", machine.l2, each, lines) for each in below]
-            below = list(self._l2)
-        self._l1 = [
-            CheckedFirstLevel(machine.l1, each, lines, self._invariant)
-            if check
-            else FirstLevel("L1", machine.l1, each, lines)
-            for each in below
-        ]
-        for levels in zip(self._l1, self._l2, strict=True) if self._l2 else zip(self._l1):
-            self._shared.private.append(PrivateCaches(*levels))
+        self._l2: list[Cache | None] = []
+        self._l1: list[FirstLevel] = []
+        for core, each in enumerate(below):
+            made = machine.kind_of(core)
+            second = Cache("L2", made.l2, each, lines) if made.l2 else None
+            above = second or each
+            first = (
+                CheckedFirstLevel(made.l1, above, lines, self._invariant)
+                if check
+                else FirstLevel("L1", made.l1, above, lines)
+            )
+            self._l2.append(second)
+            self._l1.append(first)
+            self._shared.private.append(PrivateCaches(*filter(None, (first, second))))
 
     # --- running ---------------------------------------------------------------------------------
 
@@ -331,7 +333,7 @@ class ReferenceCpu:
         return np.hstack([sum(tables), sum(slots)])
 
     def slots(self, core: int, *, settled: bool = False) -> NDArray[np.int64]:
-        """A core's dispatch slots before now: [operator, cause], a copy.
+        """A core's dispatch slots up to now: [operator, cause], a copy.
 
         In the middle of a run those of a load on its way are booked by the level seen so far, or,
         with ``settled``, left out until that is known.
@@ -352,8 +354,9 @@ class ReferenceCpu:
         """
         numbers = range(len(self._cores)) if core is None else [core]
         levels: dict[str, list[Cache]] = {"L1": [self._l1[number] for number in numbers]}
-        if self._l2:
-            levels["L2"] = [self._l2[number] for number in numbers]
+        second = [level for number in numbers if (level := self._l2[number])]
+        if second:
+            levels["L2"] = second
         if self._shared.slices:
             levels["L3"] = list(self._shared.slices)
         result = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from isa.memory import TENSOR_BASE
@@ -56,3 +58,50 @@ def test_cores_share_what_l3_holds():
     come = r.at("load", core=0).complete - m.l1.fill_cycles
     forwarded = m.l3.hit_cycles + m.interconnect.snoop_cycles
     assert r.at("load", core=1).complete == come + forwarded + m.l1.fill_cycles
+
+
+# --- types of cores -------------------------------------------------------------------------------
+
+SPIN = "main: li x1, {}\nloop: addi x1, x1, -1\nbne x1, x0, loop\nend: halt"
+LITTLE = (
+    "cores=2",
+    'core_type=["core", "little"]',
+    "core_types.little.width=1",
+    "core_types.little.taken_branch_bubble=3",
+    "core_types.little.clock=500MHz",
+)
+
+
+def test_each_core_has_the_front_end_of_its_type():
+    r = Simulation([SPIN.format(100)] * 2, plain(*LITTLE)).run()
+    big, little = r.all("loop", core=0), r.all("loop", core=1)
+    # addi and bne go together in a cycle of the wide core; the other takes two, and its bubble (F6)
+    assert [b.dispatch - a.dispatch for a, b in pairwise(big)][5:50] == [1] * 45
+    assert [b.dispatch - a.dispatch for a, b in pairwise(little)][5:50] == [2 + 3] * 45
+    assert r.cpu.core_cycles[0] == pytest.approx(2 * r.cpu.core_cycles[1], abs=1)  # T1
+
+
+def test_each_core_has_the_caches_of_its_type():
+    text = SHARED.format(offset=0).replace("halt", "again: load.f32 t1, (x2), x0, x1, x1\nhalt")
+    text = text.replace("signal 0\n", "").replace("again", "mul x3, x1, x1\n" * 300 + "again")
+    m = plain("cores=2", 'core_type=["little", "core"]', "core_types.little.l1.hit_cycles=5",
+              "core_types.little.l2=none")  # fmt: skip
+    r = Simulation([text] * 2, m).run()
+    first, second = r.at("again", core=0), r.at("again", core=1)
+    assert (first.complete - first.issue, second.complete - second.issue) == (5, 2)
+    assert r.cpu.cache_counters(0).keys() == {"L1"}
+    assert r.cpu.cache_counters(1).keys() == {"L1", "L2"}
+
+
+def test_units_of_one_name_are_one_cause_and_others_have_their_own():
+    odd = ("core_types.little.units.odd.pipes=1", "core_types.little.units.odd.queue=4",
+           "core_types.little.ops.mul.unit=odd")  # fmt: skip
+    text = "main: li x1, 3\nmul x2, x1, x1\nmul x3, x2, x2\nmul x4, x3, x3\nhalt"
+    r = Simulation([text] * 2, plain(*LITTLE, *odd)).run()
+    names = r.cpu.causes()
+    assert names[-1] == "core: odd"
+    big, little = (dict(zip(names, r.cpu.slots(core)[0], strict=True)) for core in (0, 1))
+    # li completes in cycle 2, the products in 5, 8 and 11, when halt is done: 11 cycles of 8 slots
+    # and of one, 4 of them filled. Those of the narrow core in cycles 4 .. 10 wait for products.
+    assert (big["retiring"], big["core: scalar"], big["core: odd"]) == (4, 88 - 4, 0)
+    assert (little["retiring"], little["core: scalar"], little["core: odd"]) == (4, 0, 11 - 4)

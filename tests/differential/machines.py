@@ -140,6 +140,24 @@ def _array(draw: st.DrawFn, rows: int, row_bytes: int) -> list[str]:
 
 
 @st.composite
+def types(draw: st.DrawFn, base: str, sets: tuple[str, ...], cores: int) -> tuple[str, ...]:
+    """Overrides that give some of the cores another type."""
+    little = {key: values for key, values in CHOICES.items() if key.startswith(("core.", "l1."))}
+    if base == "sapphire-rapids":
+        del little["core.units.vector.bytes"]
+    some = _pick(draw, little, 8)
+    if "l2=none" not in sets:
+        some += _pick(draw, L2, 3)
+        if base == "teach" or "l3=none" in sets:
+            some += draw(st.sampled_from(([], ["l2=none"])))
+    some += [f"clock={draw(st.sampled_from(CLOCKS))}MHz"]
+    little_ones = draw(st.sets(st.integers(0, cores - 1), min_size=1))
+    names = ['"little"' if core in little_ones else '"core"' for core in range(cores)]
+    inside = (f"core_types.little.{text.removeprefix('core.')}" for text in some)
+    return (*inside, f"core_type=[{', '.join(names)}]")
+
+
+@st.composite
 def machines(draw: st.DrawFn) -> tuple[str, tuple[str, ...]]:
     """A base and overrides that fit it."""
     base = draw(st.sampled_from(sorted(TILES)))

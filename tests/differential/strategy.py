@@ -1,7 +1,7 @@
 """Random cases: a machine, programs for its tiles, and changes of its cores' clocks.
 
-Two cases in five have several cores, half of them with clocks of their own; of all cases one in
-four has changes of clock.
+Two cases in five have several cores, half of them with clocks of their own and half of two types;
+of all cases one in four has changes of clock.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from isa.errors import UserError
 from sim.governor import Change
 from tests.differential.case import Case
-from tests.differential.machines import CLOCKS, TILES, machines
+from tests.differential.machines import CLOCKS, TILES, machines, types
 from tests.differential.programs import meetings, programs, teams
 
 
@@ -31,6 +31,8 @@ def cases(draw: st.DrawFn) -> Case:
     if len(texts) > 1 and draw(st.booleans()):
         clocks = ", ".join(f'"{draw(st.sampled_from(CLOCKS))}MHz"' for _ in texts)
         overrides = (*overrides, f"core_clocks=[{clocks}]")
+    if len(texts) > 1 and draw(st.booleans()):
+        overrides = (*overrides, *draw(types(base, overrides, len(texts))))
     case = Case(base, overrides, texts, draw(st.sampled_from((1, 1, 2))))
     try:
         case.load()

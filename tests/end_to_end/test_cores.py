@@ -30,6 +30,19 @@ def test_tokens_and_logits_do_not_depend_on_cores(
         account.check(many)
 
 
+def test_big_and_little_cores_change_no_token(run_json: RunJson) -> None:
+    arguments = ("toy-llama", "--machine", "rk3588", "--prompt", "a prompt", "--tokens", 3)
+    one = run_json(*arguments, "--set", "cores=1")
+    types = 'core_type=["core", "a55", "a55"]'
+    many = run_json(*arguments, "--cores", 3, "--set", types)
+    assert many["tokens"] == one["tokens"]
+    assert many["logits_top5"] == one["logits_top5"]
+    big, *little = many["core_cycles"]
+    assert little == pytest.approx([big * 1.8 / 2.4] * 2, rel=1e-4)
+    # Slots of a core of width 4 and two of width 2, all of whose cycles are booked.
+    assert sum(many["causes"].values()) == pytest.approx(sum(many["core_cycles"]) / 3, abs=0.01)
+
+
 def test_cores_need_no_values_for_their_cycles(run_json: RunJson) -> None:
     arguments = ("toy-llama", "--prefill", 40, "--tokens", 3, "--cores", 3, "--batch", 2)
     assert timing(run_json(*arguments)) == timing(run_json(*arguments, "--values", "off"))

@@ -204,3 +204,36 @@ def test_unknown_partition() -> None:
         UserError, match=r"unknown partition 'cols'.* use auto, columns, rows, k, keys"
     ):
         lower(RandomWeights(LLAMA), AMX, partition="cols")
+
+
+BIG_LITTLE = (1.0, 0.25, 0.5)
+
+
+@pytest.mark.parametrize("partition", ["auto", "columns", "keys"])
+def test_cores_of_unequal_speed_change_no_bit(partition: str) -> None:
+    """Keys are added up in other parts, but in parts that do not depend on speeds."""
+    equal, _ = logits(LLAMA, replace(AMX, cores=3), BATCHES[3], dtype="bf16", partition=partition)
+    speeds = replace(AMX, cores=3, core_speeds=BIG_LITTLE)
+    unequal, _ = logits(LLAMA, speeds, BATCHES[3], watched=True, dtype="bf16", partition=partition)
+    np.testing.assert_array_equal(unequal, equal)
+
+
+def test_little_cores_get_less() -> None:
+    assert cut(28, 3, BIG_LITTLE) == [(0, 16), (16, 20), (20, 28)]
+    assert cut(2, 3, (1.0, 0.1, 1.0)) == [(0, 1), (1, 2)]  # none is empty
+    piles = deal([4] * 14, 3, BIG_LITTLE)
+    assert [len(pile) for pile in piles] == [8, 2, 4]
+    assert deal([1], 2, (0.5, 1.0)) == [[], [0]]
+
+
+def test_a_little_core_s_pieces_end_with_those_of_a_big_one() -> None:
+    config = entries()["smollm2"].config
+    target = replace(NEON, cores=2, core_speeds=(1.0, 0.25))
+    plan = lower(RandomWeights(config, 0), target, values=False).plan
+    for operator in {t.piece.operator for t in plan.decode.tasks if t.piece.columns}:
+        tasks = [[t for t in lane if t.piece.operator == operator] for lane in plan.decode.lanes]
+        if all(tasks):
+            big, little = (sum(t.piece.cost for t in lane) for lane in tasks)
+            assert little <= big / 2
+    ends = [lane[-1].end for lane in plan.decode.lanes]
+    assert min(ends) > 0.9 * max(ends)

@@ -77,6 +77,18 @@ def test_none_removes_a_table():
             "core_clocks: 2 clocks for cores = 1; give every core one",
         ),
         ('core_clocks=["3"]', "core_clocks: '3' has no unit"),
+        (
+            "core_types.little.widht=2",
+            "little: unknown key 'widht'. Did you mean 'width'?",
+        ),
+        ("core_types.little.width=0", "core_types.little.width: must be at least 1, not 0"),
+        ("core_types.core.width=1", "core_types.core: is the name of [core]; take another"),
+        ("core_types.little.tiles.rows=2", "core_types.little: its tiles are not those of [core]"),
+        ("core_types.little.l1.line=32", "core_types.little: its cache lines are not those of"),
+        (
+            "core_types.little.ops.mut.latency=1",
+            "no operation row mut. Did you mean 'mul'?",
+        ),
         ("l1.size=48KB", "use B, KiB, MiB, GiB"),
         ("l1.line=48", "l1.line: must be 16, 32 or 64 bytes, not 48"),
         ("l2.line=32", "all cache levels need one line size"),
@@ -255,3 +267,57 @@ def test_the_latency_of_a_full_tile_has_every_fold():
     machine = load_machine("sapphire-rapids", array("ws", 16, 8, *quick))
     folds, set_up, stream = 2 * 2, 2 * 16 + 8 - 2, 16
     assert full_tile_latency(machine, "matmul", "bf16") == folds * (set_up + stream) - 1 + 3
+
+
+def test_a_type_of_cores_holds_what_differs_from_core(tmp_path):
+    file = tmp_path / "types.toml"
+    file.write_text(
+        """
+        base = "teach"
+        core_type = ["core", "little"]
+        [core_types.little]
+        width = 1
+        l2 = "none"
+        [core_types.little.l1]
+        size = "2KiB"
+        """,
+        "utf-8",
+    )
+    sets = ["core.rob=20", "core_types.little.ops.matmul.f32.latency=9", "clock=2GHz"]
+    machine = load_machine(file, sets)
+    big, little = machine.kind_of(0), machine.kind_of(1)
+    assert (big.core.width, big.l1.size, big.core.rob) == (2, 4 << 10, 20)
+    assert (little.core.width, little.l1.size, little.l2, little.core.rob) == (1, 2 << 10, None, 20)
+    assert (little.l1.ways, little.clock, machine.clock_of(1)) == (big.l1.ways, 2000, 2000)
+    assert (big.core.op("matmul", "f32").latency, little.core.op("matmul", "f32").latency) == (4, 9)
+    assert load_machine(file, ["core_types.little.clock=500MHz"]).clock_of(1) == 500
+
+
+def test_rows_of_a_type_follow_those_of_core_that_come_later():
+    sets = ["core_types.little.ops.mul.latency=7", "core.ops.scalar.latency=3"]
+    kinds = load_machine("teach", [*sets, 'core_type=["core", "little"]']).kinds.values()
+    rows = [[kind.core.op(cls, "-").latency for cls in ("mul", "scalar")] for kind in kinds]
+    assert rows == [[3, 3], [7, 3]]
+
+
+def test_the_number_of_cores_is_that_of_types_or_a_smaller_one():
+    two = ["core_types.little.width=1", 'core_type=["core", "little"]']
+    assert load_machine("teach", two).cores == 2
+    one = load_machine("teach", [*two, "cores=1"])
+    assert (one.cores, one.type_of(0), one.target().core_speeds) == (1, "core", ())
+    assert load_machine("rk3588", ["core_type=none", "cores=9"]).type_of(8) == "core"
+
+
+def test_none_takes_a_cache_from_a_type_that_has_its_own(tmp_path):
+    file = tmp_path / "no-l2.toml"
+    file.write_text('base = "rk3588"\nl3 = "none"\n[core_types.a55]\nl2 = "none"\n', "utf-8")
+    by_override = load_machine("rk3588", ["l3=none", "core_types.a55.l2=none"])
+    for machine in (load_machine(file), by_override):
+        assert [machine.kind_of(core).l2 is None for core in (0, 4)] == [False, True]
+
+
+def test_machines_show_lists_the_types_of_cores(tickformer):
+    shown = tickformer("machines", "show", "rk3588").out
+    assert "Type core, 4 of 8 cores" in shown
+    assert "Type a55, 4 of 8 cores" in shown
+    assert "in-order at 1.8GHz, 2 wide" in shown

@@ -14,7 +14,7 @@ def preset_text(name):
 
 
 def test_the_presets_that_are_promised_exist():
-    assert presets() == ("avx512", "cortex-a76", "sapphire-rapids", "teach")
+    assert presets() == ("avx512", "cortex-a76", "rk3588", "sapphire-rapids", "teach")
 
 
 @pytest.mark.parametrize("name", presets())
@@ -24,12 +24,12 @@ def test_a_preset_survives_being_resolved_and_read_again(name):
     assert Machine.model_validate(machine.resolved()) == machine
 
 
-@pytest.mark.parametrize("name", ["sapphire-rapids", "cortex-a76"])
+@pytest.mark.parametrize("name", ["sapphire-rapids", "cortex-a76", "rk3588"])
 def test_every_number_of_a_product_has_a_source_beside_it(name):
     """A comment on the line, or one right above the table, or the row's ``source`` key."""
     unsourced = {"line", "fill_cycles", "count", "rows", "row_bytes", "queue", "bytes", "width"}
     for block in re.split(r"\n\n", preset_text(name)):
-        if "[[core.ops]]" in block:
+        if re.search(r"^\[\[core.*ops\]\]", block, re.MULTILINE):
             source = re.search(r'^source = "(.{10,})"$', block, re.MULTILINE)
             assert source, f"no source in {block}"
             continue
@@ -65,6 +65,16 @@ def test_cortex_a76_meets_its_published_figures():
     assert result.load_to_use_ns["dram"] == pytest.approx(117, abs=0.5)
     assert result.flops_per_cycle["f32"] == 16  # two FMLAs of four lanes
     assert result.dram_gigabytes_per_second == pytest.approx(17, abs=0.1)
+
+
+def test_rk3588_has_cores_of_two_types():
+    machine = load_machine("rk3588")
+    assert [machine.type_of(core) for core in range(8)] == ["core"] * 4 + ["a55"] * 4
+    assert machine.kind_of(0).core == load_machine("cortex-a76").core
+    assert figures(machine.of_type("a55")).flops_per_cycle["f32"] == 8  # one FMLA of four lanes
+    slow = 1.8 / 2.4 / 2
+    assert machine.target().core_speeds == pytest.approx([1, 1, 1, 1, slow, slow, slow, slow])
+    assert load_machine("rk3588", ["cores=4"]).target().core_speeds == ()
 
 
 def test_avx512_is_sapphire_rapids_without_its_tile_unit():

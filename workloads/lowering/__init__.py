@@ -87,7 +87,7 @@ def lower(
     tiling = choose_tiling(target, dtype)
     operators = fuse_residuals(fuse_activations(operators_of(build_graph(config))))
     stored = stored_values(operators, tiling)
-    cut = Partition(operators, stored, tiling, batch, target.cores, partition)
+    cut = Partition(operators, stored, tiling, batch, target.cores, partition, target.core_speeds)
     control = layout_control(tiling, batch, prompt_rows_max, _teams(cut, config))
     cache = CacheShape(
         config.kv_heads, tiling.whole_blocks(config.head_dim), -(-context // tiling.n_cols)
@@ -144,6 +144,7 @@ def _teams(cut: Partition, config: ModelConfig) -> dict[str, Team]:
             config.kv_heads,
             cut.key_parts(space),
             -(-(config.heads // config.kv_heads) // cut.tiling.rows),
+            cut.speeds,
         )
         for space in ("prompt", "step")
     }

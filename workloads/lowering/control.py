@@ -31,7 +31,7 @@ class Team:
 
     `row_parts`: into how many shares its row blocks are divided, for every way in which they are.
     `key_parts`: into how many parts the keys of an attention job are cut, 0 if they are not; then
-    a job leaves `units` partial results in every part.
+    a job leaves `units` partial results in every part. `speeds`: of unequal cores, else empty.
     """
 
     cores: int
@@ -40,6 +40,7 @@ class Team:
     kv_heads: int
     key_parts: int = 0
     units: int = 1
+    speeds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -245,18 +246,19 @@ def share_of(blocks: int, part: int, parts: int) -> range:
     return range(part * blocks // parts, (part + 1) * blocks // parts)
 
 
-def deal(costs: Sequence[int], cores: int) -> list[list[int]]:
-    """Deal jobs of the given costs to cores: the largest first, to whoever has least.
+def deal(costs: Sequence[int], cores: int, speeds: Sequence[float] = ()) -> list[list[int]]:
+    """Deal jobs of the given costs to cores: the largest first, to whoever will be done first.
 
-    Returns the numbers of every core's jobs, in order. The largest sum exceeds the smallest by no
-    more than the cost of one job.
+    Returns the numbers of every core's jobs, in order. Of equal cores (without `speeds`) the
+    largest sum exceeds the smallest by no more than the cost of one job.
     """
     piles: list[list[int]] = [[] for _ in range(cores)]
-    least = [(0, core) for core in range(cores)]
+    speeds = speeds or (1.0,) * cores
+    done = sorted((0.0, -speed, core) for core, speed in enumerate(speeds))
     for number in sorted(range(len(costs)), key=lambda number: (-costs[number], number)):
-        total, core = least[0]
+        time, slowness, core = done[0]
         piles[core].append(number)
-        heapq.heapreplace(least, (total + costs[number], core))
+        heapq.heapreplace(done, (time + costs[number] / speeds[core], slowness, core))
     return [sorted(pile) for pile in piles]
 
 
@@ -299,7 +301,7 @@ def _write_dealt(
     costs = [-(-(position + rows) // division.key_block) for _, _, rows, position, *_ in parts]
     if team.key_parts:
         parts, costs = _cut_keys(division, parts, costs)
-    piles = deal(costs, team.cores)
+    piles = deal(costs, team.cores, team.speeds)
     firsts = np.cumsum([0, *(len(pile) for pile in piles)])
     first = division.dealt[0]
     _write(control, first.first, firsts)

@@ -17,8 +17,9 @@ Arg-max needs everything, so core 0 is the last to halt.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 
 from isa.errors import UserError, did_you_mean
 from workloads.kernels.tiling import Tiling
@@ -77,8 +78,14 @@ class Piece:
     jobs: Span | None = None
 
 
-def cut(count: int, parts: int) -> list[Span]:
-    """Cut a range into up to `parts` parts, as even as possible and none of them empty."""
+def cut(count: int, parts: int, speeds: Sequence[float] = ()) -> list[Span]:
+    """Cut a range into up to `parts` parts, none of them empty.
+
+    They are as even as possible, or with `speeds` as these are to each other.
+    """
+    if speeds:
+        ends = [round(count * done / sum(speeds)) for done in accumulate(speeds, initial=0)]
+        return [span for span in pairwise(ends) if span[0] < span[1]]
     parts = min(parts, count)
     return [(i * count // parts, (i + 1) * count // parts) for i in range(parts)]
 
@@ -96,7 +103,11 @@ def check_partition(name: str, attention: str) -> None:
 
 @dataclass(frozen=True)
 class Partition:
-    """Cuts the operators of one model for `cores` cores."""
+    """Cuts the operators of one model for `cores` cores.
+
+    With `speeds` of unequal cores columns are cut in proportion, so that all have done their
+    pieces at one time; shares of rows stay equal.
+    """
 
     operators: list[Operator]
     values: dict[str, Value]
@@ -104,6 +115,7 @@ class Partition:
     batch: int
     cores: int
     policy: str
+    speeds: tuple[float, ...] = ()
 
     @property
     def batch_blocks(self) -> int:
@@ -125,7 +137,7 @@ class Partition:
     def linear_columns(self, op: Operator) -> list[Span]:
         """The storage blocks of the result of a linear operator, as they are cut."""
         blocks = -(-self.values[op.result].width // self.block_columns(op))
-        return cut(blocks, self.cores)
+        return cut(blocks, self.cores, self.speeds)
 
     def key_parts(self, space: str) -> int:
         """Into how many parts the keys of a job are cut: cores get equally many; 0 if not cut."""
@@ -188,8 +200,10 @@ class Partition:
         prompt = whole.space == "prompt"
         rows = self.row_parts(whole.space)
         if op.kind == "attention":
-            for core in range(parts):
-                yield replace(whole, part=core, cost=whole.cost / parts, dealt=True, core=core)
+            speeds = self.speeds or (1.0,) * parts
+            for core, speed in enumerate(speeds):
+                cost = whole.cost * speed / sum(speeds)
+                yield replace(whole, part=core, cost=cost, dealt=True, core=core)
         elif op.kind in ("linear", "silu_mul"):
             bundle = self._bundle(op)
             row_parts = self._row_parts(op) if prompt else 1
@@ -203,7 +217,7 @@ class Partition:
         elif op.kind in BY_HEADS and not prompt:
             value = self.values[op.inputs[0]]
             blocks = value.width // value.heads // self.tiling.k_cols
-            for part, (first, end) in enumerate(cut(value.heads, parts)):
+            for part, (first, end) in enumerate(cut(value.heads, parts, self.speeds)):
                 span = (first * blocks, end * blocks)
                 cost = whole.cost * (end - first) / value.heads
                 yield replace(whole, part=part, cost=cost, columns=span)
@@ -228,7 +242,7 @@ class Partition:
             op = next(linear for linear in self.operators if linear.result == op.inputs[0])
         if self.policy == "rows":
             return self.cores
-        if self.policy != "auto":
+        if self.policy != "auto" or self.speeds:
             return 1
         divisors = (parts for parts in range(1, self.cores + 1) if self.cores % parts == 0)
         return min(divisors, key=lambda parts: self._longest(op, parts))

@@ -11,7 +11,7 @@ core says what it knows of the others' progress: what is known already is not wa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from workloads.lowering.hazards import Accesses, History
@@ -73,7 +73,7 @@ def make_plan(partition: Partition, placement: Placement) -> Plan:
 
     def planned(numbers: range, space: str) -> Schedule:
         stages = (stage for number in numbers for stage in partition.stages(number, space))
-        return schedule(stages, accesses, partition.cores)
+        return schedule(stages, accesses, partition.cores, partition.speeds)
 
     return Plan(
         prefill=planned(range(select + 1), "prompt"),
@@ -82,9 +82,14 @@ def make_plan(partition: Partition, placement: Placement) -> Plan:
     )
 
 
-def schedule(stages: Iterable[list[Piece]], accesses: Accesses, cores: int) -> Schedule:
-    """Place the pieces of operators, or stages of them, that are given in forward order."""
-    scheduler = _Scheduler(History(accesses), cores)
+def schedule(
+    stages: Iterable[list[Piece]], accesses: Accesses, cores: int, speeds: Sequence[float] = ()
+) -> Schedule:
+    """Place the pieces of operators, or stages of them, that are given in forward order.
+
+    `speeds` are those of unequal cores: estimates are tile operations of one of speed 1.
+    """
+    scheduler = _Scheduler(History(accesses), cores, speeds or (1.0,) * cores)
     for pieces in stages:
         scheduler.add(pieces)
     return Schedule(scheduler.finish())
@@ -94,6 +99,7 @@ def schedule(stages: Iterable[list[Piece]], accesses: Accesses, cores: int) -> S
 class _Scheduler:
     history: History
     cores: int
+    speeds: Sequence[float]
     lanes: list[list[Task]] = field(init=False)
     task_of: dict[Piece, Task] = field(default_factory=dict)
     core_of: dict[tuple[str | None, int], int] = field(default_factory=dict)
@@ -121,7 +127,10 @@ class _Scheduler:
             return self.core_of[together]
         core = min(
             range(self.cores),
-            key=lambda core: (self._start(core, before), (core - piece.part) % self.cores),
+            key=lambda core: (
+                self._start(core, before) + piece.cost / self.speeds[core],
+                (core - piece.part) % self.cores,
+            ),
         )
         self.core_of[together] = core
         return core
@@ -134,7 +143,7 @@ class _Scheduler:
     def _place(self, piece: Piece, core: int, before: list[Task]) -> None:
         lane, clock = self.lanes[core], self.clocks[core]
         start = self._start(core, before)
-        task = Task(piece, core, len(lane), start, start + piece.cost, [])
+        task = Task(piece, core, len(lane), start, start + piece.cost / self.speeds[core], [])
         # What finishes last is waited for first: it may say that the others are finished.
         for other in sorted(before, key=lambda task: (-task.end, task.core)):
             if other.core != core and clock[other.core] <= other.index:
