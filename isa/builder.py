@@ -21,17 +21,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isa.encoding import Instr, conflict, encode_all
+from isa.encoding import Instr, conflict, encode
 from isa.errors import InternalError
-from isa.program import Program
+from isa.program import KEPT, Program
 from isa.table import BY_NAME, ROWS, Instruction, Operand
 from isa.target import Target
 
 SCALAR_REGISTERS = 32
+_encoded = lru_cache(KEPT)(encode)
 
 
 class X(int):
@@ -318,9 +320,8 @@ class Builder:
                     value = self._labels[value] - pc
                 values.append(value)
             resolved.append(Instr(entry.mnemonic, tuple(values)))
-        return Program(
-            encode_all(resolved), dict(self._labels), dict(self._regions), None, self.name
-        )
+        words = np.array([_encoded(instr) for instr in resolved], dtype=np.uint64)
+        return Program(words, dict(self._labels), dict(self._regions), None, self.name)
 
 
 def _attach_methods() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,11 @@ __all__ = ["LABEL_NAME", "REGION_NAME", "Instr", "Program"]
 # Names the assembler can read back: no register and not the word f32.
 LABEL_NAME = re.compile(r"(?!([xt]\d+|f32)$)[A-Za-z_.$][\w.$]*", re.ASCII)
 REGION_NAME = re.compile(r"[\w.:$-]+", re.ASCII)
+
+
+# Programs are made of few different instructions, most of all those of several cores.
+KEPT = 1 << 14
+_decode = lru_cache(KEPT)(decode)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +69,7 @@ class Program:
         instructions = []
         for pc, word in enumerate(self.words):
             try:
-                instructions.append(decode(int(word)))
+                instructions.append(_decode(int(word)))
             except UserError as error:
                 raise UserError(f"program {self.name!r}, pc {pc}: {error}") from None
         return tuple(instructions)
@@ -79,14 +84,16 @@ class Program:
 
     def check_target(self, target: Target) -> None:
         """Raise `UserError` where the program needs tile registers or types the target lacks."""
-        for pc, instr in enumerate(self._decoded):
+        for instr in dict.fromkeys(self._decoded):
             for value, operand in zip(instr.operands, instr.row.operands, strict=True):
                 if operand.kind.name == "t" and value >= target.tiles:
+                    pc = self._decoded.index(instr)
                     raise UserError(
                         f"program {self.name!r}, pc {pc}: {instr.mnemonic} uses t{value}, but the "
                         f"target has {target.tiles} tile registers (t0 to t{target.tiles - 1})"
                     )
             if instr.row.cls == "matmul" and instr.row.dtype not in target.matmul_types:
+                pc = self._decoded.index(instr)
                 raise UserError(
                     f"program {self.name!r}, pc {pc}: the target has no {instr.mnemonic}; "
                     f"it multiplies {', '.join(target.matmul_types)}"

@@ -1,8 +1,15 @@
 """What all tests rely on."""
 
+import gc
 import signal
 
 import pytest
+
+
+def pytest_collection_finish():
+    """Thousands of tests are here to stay: the garbage collector need not visit them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

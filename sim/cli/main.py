@@ -6,10 +6,11 @@ Exit codes: 0 it worked, 1 the user can mend it, 2 the simulated program failed,
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -62,9 +63,15 @@ def _options(
     pass
 
 
+@functools.cache
+def _command() -> Any:
+    """The whole command line, made once."""
+    return typer.main.get_command(app)
+
+
 def execute(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; prints errors to stderr."""
-    command = typer.main.get_command(app)
+    command = _command()
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         # Not command.main: it turns Ctrl-C and a closed pipe into exit codes without a word.

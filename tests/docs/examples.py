@@ -3,8 +3,8 @@
 A fenced block of a page is an example by its language:
 
 ``console``  lines `$ tickformer ...`, each followed by what it prints: stdout, and stderr where
-             the command fails. A line `...` stands for lines left out. `console weights` needs
-             the fetched weights, so it is a slow test.
+             the command fails. A line `...` stands for lines left out. `console slow` is a slow
+             test; `console slow weights` needs the fetched weights besides.
 ``python``   run in one namespace per page; an ``output`` block behind it is what it prints.
 ``toml``     after a comment `<!-- file: NAME -->` is written to that file first.
 

@@ -30,15 +30,15 @@ from tests.workloads.real_weights import open_smollm2
 
 
 def _console() -> list[Any]:
-    """Every command of every page, the ones that need weights marked."""
+    """Every command of every page with the marks that its block names behind the language."""
     found = []
     for page in PAGES:
         for block in blocks(page):
             if block.language != "console":
                 continue
-            slow = [pytest.mark.slow, pytest.mark.weights] if "weights" in block.words else []
+            marks = [getattr(pytest.mark, word) for word in block.words]
             found += [
-                pytest.param(page, command, marks=slow, id=f"{page}:{command.line}")
+                pytest.param(page, command, marks=marks, id=f"{page}:{command.line}")
                 for command in commands(block)
             ]
     return found

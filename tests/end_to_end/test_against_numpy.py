@@ -25,18 +25,24 @@ TOLERANCE = 1e-3  # what the simulator promises in f32
 SAME_SUM = 2e-5
 
 
-@pytest.fixture(params=NAMES)
-def model(request: pytest.FixtureRequest, models: dict[str, Model]) -> Model:
-    return models[request.param]
+def on_machines(*names: str) -> pytest.MarkDecorator:
+    """These models on every machine; every other combination is slow."""
+    return pytest.mark.parametrize(
+        ("name", "machine"),
+        [
+            pytest.param(name, machine, marks=[pytest.mark.slow] * ((i + j) % 2))
+            for i, name in enumerate(names)
+            for j, machine in enumerate(MACHINES)
+        ],
+    )
 
 
-@pytest.fixture(params=MACHINES)
-def machine(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-def test_f32_logits_of_prefill_and_decode(model: Model, machine: str) -> None:
+@on_machines(*NAMES)
+def test_f32_logits_of_prefill_and_decode(
+    models: dict[str, Model], name: str, machine: str
+) -> None:
     """After prompts that divide nothing and after every decoded token; the CPU takes the best."""
+    model = models[name]
     session = Session(model.folder, machine)
     for length in LENGTHS:
         ids = token_ids(model.config, length)
@@ -50,14 +56,18 @@ def test_f32_logits_of_prefill_and_decode(model: Model, machine: str) -> None:
         np.testing.assert_allclose(logits, model.logits(ids), atol=TOLERANCE, rtol=0)
 
 
-def test_bf16_logits_stay_within_the_errors_of_rounding(model: Model, machine: str) -> None:
+@on_machines(*NAMES)
+def test_bf16_logits_stay_within_the_errors_of_rounding(
+    models: dict[str, Model], name: str, machine: str
+) -> None:
     """Every logit within five deviations of what rounding does at worst, all together within one.
 
     `rounding` says where the deviation comes from. Errors of real rounding are smaller than its
     worst case by a factor of 0.74 (relative errors are largest only for mantissas near 1), which
     is the margin of the second bound. Cutting bits off instead of rounding would double them.
     """
-    attention = "online" if model.config.name in ("nine-heads", "untied") else "naive"
+    model = models[name]
+    attention = "online" if name in ("nine-heads", "untied") else "naive"
     session = Session(model.folder, machine, dtype="bf16", attention=attention)
     squares = []
     for length in LENGTHS:
@@ -97,7 +107,7 @@ def test_the_command_line_gives_the_five_best_of_every_step(
         ids.append(token)
 
 
-@pytest.mark.parametrize("name", ["nine-heads", "untied"])
+@on_machines("nine-heads", "untied")
 def test_naive_attention_gives_the_logits_of_online_attention(
     models: dict[str, Model], name: str, machine: str
 ) -> None:
@@ -111,7 +121,7 @@ def test_naive_attention_gives_the_logits_of_online_attention(
     np.testing.assert_allclose(logits["naive"], logits["online"], atol=SAME_SUM, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["one-kv-head", "tied"])
+@on_machines("one-kv-head", "tied")
 def test_every_sequence_of_a_ragged_batch_gets_what_it_gets_alone(
     models: dict[str, Model], name: str, machine: str
 ) -> None:

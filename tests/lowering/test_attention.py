@@ -17,10 +17,14 @@ from workloads.kernels.kv_append import CacheShape, KvAppend
 CONTEXT = 45
 
 
-def cache_index(bench: Bench, slot: int, head: int, position: int, column: int) -> tuple[int, ...]:
-    """Place of an element in [slot][head][position block][column block][position][column]."""
-    n, k = bench.tiling.n_cols, bench.tiling.k_cols
-    return slot, head, position // n, column // k, position % n, column % k
+def put(bench: Bench, cache: F32, slot: int, position: int, heads: F32) -> None:
+    """Put [heads, head_dim], padded by zeros to whole blocks, at a position of a cache.
+
+    The cache is [slot][head][position block][column block][position][column].
+    """
+    n, (blocks, _, k) = bench.tiling.n_cols, cache.shape[3:]
+    columns = np.pad(heads, [(0, 0), (0, blocks * k - heads.shape[1])])
+    cache[slot, :, position // n, :, position % n, :] = columns.reshape(len(heads), blocks, k)
 
 
 def empty_cache(bench: Bench, slots: int, cache: CacheShape) -> F32:
@@ -69,9 +73,7 @@ def test_kv_append_writes_rows_at_their_positions(
         row = 0
         for slot, (length, start) in enumerate(zip(lengths, starts, strict=True)):
             for position in range(start, start + length):
-                for head, column in np.ndindex(3, cache.head_cols):
-                    value = x[row, head, column] if column < 20 else 0.0
-                    want[cache_index(bench, slot, head, position, column)] = value
+                put(bench, want, slot, position, x[row])
                 row += 1
         np.testing.assert_array_equal(got, want)
 
@@ -93,9 +95,7 @@ def run_attention(
         filled = empty_cache(bench, len(lengths), cache)
         for slot, (length, start) in enumerate(zip(lengths, starts, strict=True)):
             for position in range(start + length):
-                for head, column in np.ndindex(cache.kv_heads, cache.head_cols):
-                    value = x[slot, position, head, column] if column < head_dim else 0.0
-                    filled[cache_index(bench, slot, head, position, column)] = value
+                put(bench, filled, slot, position, x[slot, position])
         addresses[name] = bench.raw(name, bits(filled, bench.dtype), bench.dtype)
     addresses["result"] = bench.empty("o", heads * cache.head_cols)
     bench.run(kind(AttentionShape(bench.space, heads, head_dim, cache)), **addresses)

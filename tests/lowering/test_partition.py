@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -36,21 +37,29 @@ def logits(config: ModelConfig, target: Target, lengths: tuple[int, ...], **opti
     return np.array(steps), together.lowered.next_tokens(together.mem)
 
 
-def same_bits(config: ModelConfig, target: Target, cores: int, batch: int, **options: Any) -> None:
-    alone, tokens = logits(config, target, BATCHES[batch], **options)
-    shared, shared_tokens = logits(
-        config, replace(target, cores=cores), BATCHES[batch], watched=True, **options
-    )
-    np.testing.assert_array_equal(shared, alone)
-    assert shared_tokens == tokens
+@functools.cache
+def of_one_core(
+    config: ModelConfig, target: Target, lengths: tuple[int, ...], **options: Any
+) -> Any:
+    """`logits` that several tests compare with; a partition is no matter for one core."""
+    return logits(config, target, lengths, **options)
+
+
+FEW_OR_MANY = [3, pytest.param(8, marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("model", ["odd-llama", "odd-gpt2"])
-@pytest.mark.parametrize("cores", [3, 8])
+@pytest.mark.parametrize("cores", FEW_OR_MANY)
 @pytest.mark.parametrize("partition", ["columns", "rows"])
 def test_cores_change_no_bit(model: str, cores: int, partition: str) -> None:
     """And no two cores access the same bytes without an order."""
-    same_bits(MODELS[model], AMX, cores, batch=3, dtype="bf16", partition=partition)
+    config, lengths = MODELS[model], BATCHES[3]
+    alone, tokens = of_one_core(config, AMX, lengths, dtype="bf16")
+    shared, shared_tokens = logits(
+        config, replace(AMX, cores=cores), lengths, watched=True, dtype="bf16", partition=partition
+    )
+    np.testing.assert_array_equal(shared, alone)
+    assert shared_tokens == tokens
 
 
 @pytest.mark.slow
@@ -62,7 +71,10 @@ def test_cores_change_no_bit_anywhere(
 ) -> None:
     """As `auto` cuts; batches of one and three in turn."""
     options: dict[str, Any] = {"dtype": dtype, "attention": attention}
-    alone = {batch: logits(MODELS[model], target, BATCHES[batch], **options) for batch in BATCHES}
+    alone = {
+        batch: of_one_core(MODELS[model], target, lengths, **options)
+        for batch, lengths in BATCHES.items()
+    }
     for cores, batch in ((2, 3), (3, 1), (4, 3), (8, 1), (16, 3)):
         shared = logits(
             MODELS[model], replace(target, cores=cores), BATCHES[batch], watched=cores == 4,
@@ -72,16 +84,14 @@ def test_cores_change_no_bit_anywhere(
         assert shared[1] == alone[batch][1]
 
 
-@pytest.mark.parametrize("length", [1, 5, 33])
+@pytest.mark.parametrize("length", [1, pytest.param(5, marks=pytest.mark.slow), 33])
 def test_prompts_of_any_length(length: int) -> None:
     """Fewer row blocks than cores leave cores without rows."""
     config = MODELS["odd-llama"]
-    results = [
-        logits(config, replace(AMX, cores=cores), (length,), partition="rows")[0]
-        for cores in (1, 3, 16)
-    ]
-    np.testing.assert_array_equal(results[0], results[1])
-    np.testing.assert_array_equal(results[0], results[2])
+    alone, _ = of_one_core(config, AMX, (length,))
+    for cores in (3, 16):
+        shared, _ = logits(config, replace(AMX, cores=cores), (length,), partition="rows")
+        np.testing.assert_array_equal(shared, alone)
 
 
 def test_more_sequences_than_rows_in_a_tile() -> None:
@@ -164,12 +174,12 @@ def test_a_causal_triangle_is_dealt_evenly() -> None:
 
 
 @pytest.mark.parametrize("model", ["odd-llama", "odd-gpt2"])
-@pytest.mark.parametrize("cores", [3, 8])
+@pytest.mark.parametrize("cores", FEW_OR_MANY)
 @pytest.mark.parametrize("partition", ["k", "keys"])
 def test_cut_sums_differ_by_rounding(model: str, cores: int, partition: str) -> None:
     """f32: sums of at most 130 terms in another order, through two layers: a few 2^-24 each."""
     config = MODELS[model]
-    alone, tokens = logits(config, AMX, (17,))
+    alone, tokens = of_one_core(config, AMX, (17,))
     shared, shared_tokens = logits(
         config, replace(AMX, cores=cores), (17,), partition=partition, watched=True
     )
@@ -183,10 +193,10 @@ def test_cut_sums_differ_by_rounding(model: str, cores: int, partition: str) -> 
 @pytest.mark.parametrize("batch", BATCHES)
 def test_cut_keys_in_bf16(model: str, target: Target, batch: int) -> None:
     """A part rounds its weights relative to its own maximum: by a unit of bf16, 2^-8, or less."""
-    options = {"dtype": "bf16", "partition": "keys"}
-    alone, _ = logits(MODELS[model], target, BATCHES[batch], **options)
+    config, lengths = MODELS[model], BATCHES[batch]
+    alone, _ = of_one_core(config, target, lengths, dtype="bf16")
     shared, _ = logits(
-        MODELS[model], replace(target, cores=4), BATCHES[batch], watched=True, **options
+        config, replace(target, cores=4), lengths, watched=True, dtype="bf16", partition="keys"
     )
     np.testing.assert_allclose(shared, alone, rtol=0, atol=4 * 2**-8 * np.abs(alone).max())
 

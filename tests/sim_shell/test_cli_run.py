@@ -3,9 +3,6 @@
 import json
 import math
 import os
-import signal
-import subprocess
-import sys
 
 import pytest
 
@@ -80,25 +77,3 @@ def test_cores_are_the_machine_s_or_those_asked_for(tickformer, tmp_path):
     run = ("run", "toy-llama", "--machine", tmp_path / "two.toml", "--ids", "1", "--tokens", "1")
     assert "toy-llama on 2 cores of two at 1GHz" in tickformer(*run).out
     assert "toy-llama on two at 1GHz" in tickformer(*run, "--cores", "1").out
-
-
-def test_ctrl_c_prints_the_partial_account_and_exits_with_130(tmp_path):
-    """In a process of its own, interrupted once the first text is out."""
-    out = tmp_path / "out.json"
-    process = subprocess.Popen(
-        [
-            sys.executable, "-c", "from sim.cli.main import main; main()",
-            "run", "toy-llama", "--machine", "teach", "--prompt", "hello", "--tokens", "200",
-            "--json", str(out),
-        ],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout.read(5) == "hello"
-    process.send_signal(signal.SIGINT)
-    rest, err = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert "(partial: interrupted)" in rest
-    assert "partial" in err
-    values = json.loads(out.read_text(encoding="utf-8"))
-    assert values["partial"] is True
-    assert 0 < len(values["tokens"]) < 200

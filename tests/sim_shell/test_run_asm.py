@@ -152,6 +152,15 @@ def test_a_program_for_more_tiles_than_the_machine_has_is_refused(tickformer, tm
     assert "t0 to t7" in outcome.err
 
 
+# Shows progress from the beginning.
+AT_ONCE = """
+import sim.cli.console
+sim.cli.console.QUIET_SECONDS = 0
+from sim.cli.main import main
+main()
+"""
+
+
 @pytest.mark.parametrize("engine", ["compiled", "reference"])
 def test_ctrl_c_prints_the_partial_account(tmp_path, engine):
     """An endless loop in a process of its own, interrupted once it says that it simulates."""
@@ -160,7 +169,7 @@ def test_ctrl_c_prints_the_partial_account(tmp_path, engine):
     report = tmp_path / "report.json"
     process = subprocess.Popen(
         [
-            sys.executable, "-c", "from sim.cli.main import main; main()",
+            sys.executable, "-c", AT_ONCE,
             "run-asm", str(file), "--limit", str(10**15), "--json", str(report),
             "--expect", f"a={tmp_path}/a.npy", "--engine", engine,
         ],

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate, pairwise
 
 from isa.errors import UserError, did_you_mean
@@ -126,8 +127,12 @@ class Partition:
         """Into how many shares the row blocks of a space are divided, in every way needed."""
         if self.cores == 1 or (space == "step" and self.batch_blocks == 1):
             return ()
+        return self._prompt_parts if space == "prompt" else (self.cores,)
+
+    @cached_property
+    def _prompt_parts(self) -> tuple[int, ...]:
         chosen = {self._row_parts(op) for op in self.operators if op.kind == "linear"}
-        return tuple(sorted({*chosen, self.cores} - {1})) if space == "prompt" else (self.cores,)
+        return tuple(sorted({*chosen, self.cores} - {1}))
 
     def block_columns(self, op: Operator) -> int:
         """Columns in a storage block of an operator's result; logits are f32."""

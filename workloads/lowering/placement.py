@@ -225,7 +225,7 @@ def of_core(name: str, core: int) -> str:
 
 def logits_of(operators: list[Operator]) -> str:
     """The name of the value arg-max reads."""
-    return next(op.inputs[0] for op in operators if op.kind == "argmax")
+    return next(op.inputs[0] for op in reversed(operators) if op.kind == "argmax")
 
 
 def place_scratch(
