@@ -14,8 +14,15 @@ Json = dict[str, Any]
 RunJson = Callable[..., Json]
 
 
-@pytest.mark.parametrize("workload", ["toy-llama", "toy-gpt2"])
-@pytest.mark.parametrize("machine", ["teach", "sapphire-rapids"])
+@pytest.mark.parametrize(
+    ("workload", "machine"),
+    [
+        ("toy-llama", "teach"),
+        ("toy-gpt2", "sapphire-rapids"),
+        pytest.param("toy-llama", "sapphire-rapids", marks=pytest.mark.slow),
+        pytest.param("toy-gpt2", "teach", marks=pytest.mark.slow),
+    ],
+)
 def test_tokens_and_logits_do_not_depend_on_cores(
     run_json: RunJson, workload: str, machine: str
 ) -> None:

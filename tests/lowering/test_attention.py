@@ -130,8 +130,14 @@ CASES = {
 HEADS = {"alone": (2, 2, 4), "grouped": (9, 3, 20), "wide": (2, 1, 128), "many": (18, 1, 8)}
 
 
-@pytest.mark.parametrize("heads", list(HEADS))
-@pytest.mark.parametrize("case", list(CASES))
+@pytest.mark.parametrize(
+    ("case", "heads"),
+    [  # every other one is slow
+        pytest.param(case, heads, marks=[pytest.mark.slow] * ((i + j) % 2))
+        for i, case in enumerate(CASES)
+        for j, heads in enumerate(HEADS)
+    ],
+)
 @pytest.mark.parametrize("kind", [OnlineAttention, NaiveAttention])
 def test_attention(
     target: Target,
