@@ -35,7 +35,7 @@ def test_agreement_ends_with_the_count(
     assert out.endswith("the engines agreed about 20\n")
 
 
-@pytest.mark.parametrize("failures", [1, 2])
+@pytest.mark.parametrize("failures", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_disagreement_is_shrunk_and_kept_and_the_run_goes_on(
     about, tmp_path: Path, capsys, failures: int
 ) -> None:

@@ -179,7 +179,10 @@ def register_block(machine: Machine, dtype: str) -> RegisterBlock:
             *("cortex-a76", "f32", 64, RegisterBlock(4 * 128, 4 * 16 / 2, 4 * 2)),
             marks=pytest.mark.slow,
         ),
-        ("cortex-a76", "bf16", 64, RegisterBlock(4 * 256, 4 * 16 * 3 / 2, 4 * 2)),
+        pytest.param(
+            *("cortex-a76", "bf16", 64, RegisterBlock(4 * 256, 4 * 16 * 3 / 2, 4 * 2)),
+            marks=pytest.mark.slow,
+        ),
         ("avx512", "f32", 64, RegisterBlock(4 * 512, 4 * 16 / 2, 16 * 4)),
         ("avx512", "bf16", 64, RegisterBlock(4 * 1024, 4 * 16 / 2, 16 * 6)),
         ("sapphire-rapids", "f32", 128, RegisterBlock(4 * 8192, 4 * 256 / 2, 16 * 4)),

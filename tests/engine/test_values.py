@@ -169,8 +169,7 @@ benches = st.builds(
 )
 sizes = st.integers(1, 16)
 registers = st.integers(0, TILES - 1)
-# Compiling happens in the first example; the numbers of examples keep the file quick.
-checked = settings(deadline=None, max_examples=200)
+checked = settings.get_profile("values")
 
 
 @pytest.mark.parametrize("mnemonic", of("load", "loadt"))

@@ -219,7 +219,9 @@ def test_unknown_partition() -> None:
 BIG_LITTLE = (1.0, 0.25, 0.5)
 
 
-@pytest.mark.parametrize("partition", ["auto", "columns", "keys"])
+@pytest.mark.parametrize(
+    "partition", ["auto", pytest.param("columns", marks=pytest.mark.slow), "keys"]
+)
 def test_cores_of_unequal_speed_change_no_bit(partition: str) -> None:
     """Keys are added up in other parts, but in parts that do not depend on speeds."""
     equal, _ = logits(LLAMA, replace(AMX, cores=3), BATCHES[3], dtype="bf16", partition=partition)
