@@ -28,3 +28,6 @@ COHERENCE_COUNTERS = (
     "stale",
     "back_invalidations",
 )
+# Of a node: lines read from its memory by its cores and by others, and lines sent to other nodes
+# (rule C9).
+NODE_COUNTERS = ("local_reads", "remote_reads", "lines_sent")

@@ -114,6 +114,7 @@ class Ledger:
             dram=self._cpu.dram_counters(),
             core=self._cpu.core_counters(),
             coherence=self._cpu.coherence_counters(),
+            nodes=self._cpu.node_counters(),
             core_cycles=(self._before.cycles - self._began).tolist(),
         )
 

@@ -94,6 +94,7 @@ class Account:
         kinds: per kind of operator, over all steps, most cycles first.
         causes: cycles of the whole run by cause, all of them.
         caches, dram, core, coherence: counters.
+        nodes: counters of every node, of a machine with several.
     """
 
     cycles: int
@@ -108,6 +109,7 @@ class Account:
     dram: dict[str, int]
     core: dict[str, int]
     coherence: dict[str, int]
+    nodes: list[dict[str, int]]
     core_cycles: list[int]
 
     def to_dict(self) -> dict[str, Any]:
@@ -133,6 +135,7 @@ class Account:
             "dram": self.dram,
             "core": self.core,
             **({"coherence": self.coherence} if self.has_coherence else {}),
+            **({"nodes": self.nodes} if self.nodes else {}),
         }
 
     @property

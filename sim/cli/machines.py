@@ -156,6 +156,10 @@ def _shared(machine: Machine) -> RenderableType:
             f"{dram.gigabytes_per_second:g} GB/s with {dram.banks} banks each",
         ],
     ]
+    if machine.numa is not None:
+        numa = machine.numa
+        link = f"a link of {numa.link:g} GB/s from each to each, {numa.remote_ns:g} ns away"
+        rows.append(["nodes", f"{numa.nodes}, each with such DRAM; {link}; by {numa.interleave}"])
     return table("What the cores share", ["", ""], rows, left=("",))
 
 

@@ -25,6 +25,8 @@ def account_tables(account: Account) -> Iterator[RenderableType]:
     if account.has_coherence:
         yield coherence_table(account)
     yield dram_table(account)
+    if account.nodes:
+        yield nodes_table(account)
 
 
 def steps_table(account: Account) -> RenderableType:
@@ -118,6 +120,22 @@ def dram_table(account: Account) -> RenderableType:
     rate = f"{total_bytes / account.seconds / 1e9:.2f} GB/s" if account.seconds else ""
     row = [f"{dram['reads']:,}", f"{dram['writes']:,}", percent(dram["row_hits"], lines), rate]
     return table("DRAM", ["lines read", "lines written", "row hits", "rate"], [row])
+
+
+def nodes_table(account: Account) -> RenderableType:
+    """Who read the memory of every node, and what it sent to others."""
+    rows = [
+        [
+            str(node),
+            f"{count['local_reads']:,}",
+            f"{count['remote_reads']:,}",
+            percent(count["local_reads"], count["local_reads"] + count["remote_reads"]),
+            f"{count['lines_sent']:,}",
+        ]
+        for node, count in enumerate(account.nodes)
+    ]
+    columns = ["node", "read by its cores", "by others", "local", "lines sent to other nodes"]
+    return table("Nodes", columns, rows)
 
 
 def summary(account: Account, *, governed: bool = False) -> str:

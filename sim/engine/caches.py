@@ -72,7 +72,7 @@ def l2_insert(S: Flat, core: int, line: int, flags: int, t: int, region: int) ->
     victim = S[tags + way]
     if victim >= 0 and victim & TAG_DIRTY:
         S[state + V_WRITEBACKS] += 1
-        shared_write(S, victim >> TAG_SHIFT, cycle_to_fs(S, core, t), region)
+        shared_write(S, core, victim >> TAG_SHIFT, cycle_to_fs(S, core, t), region)
     return tags + placed(S, cfg, tags, way, line << TAG_SHIFT | flags)
 
 
@@ -154,7 +154,7 @@ def l2_write(S: Flat, core: int, line: int, t: int, region: int) -> None:
     """A dirty line comes back from L1."""
     cfg = S[core + C_L2]
     if S[cfg + L_PRESENT] == 0:
-        shared_write(S, line, cycle_to_fs(S, core, t), region)
+        shared_write(S, core, line, cycle_to_fs(S, core, t), region)
         return
     state = core + S[H_LEVEL2]
     t = l2_port(S, cfg, state, t)

@@ -74,7 +74,7 @@ def contradictions(S: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
 
 def _l3_lines(S: NDArray[np.int64]) -> set[int]:
     cfg, state = int(S[at.H_L3]), int(S[at.H_L3_STATE])
-    slices, size = int(S[cfg + at.L_SLICES]), int(S[cfg + at.L_SLICE_SIZE])
+    slices, size = int(S[cfg + at.L_SLICES] * S[at.H_NODES]), int(S[cfg + at.L_SLICE_SIZE])
     return {line for i in range(slices) for line in tags(S, cfg, state + i * size)}
 
 

@@ -1,4 +1,4 @@
-"""The directory: which cores were given a line, and what a request for it entails (rules C1-C8).
+"""The directory: which cores were given a line, and what a request for it entails (rules C1-C9).
 
 A request is worked on when its walk passes, whatever its time: what it changes in other cores'
 caches is changed at once, and times say only when the answers arrive.
@@ -10,6 +10,7 @@ from sim.engine.jit import njit
 from sim.engine.layout import (
     C_BIT,
     C_GRANT,
+    C_NODE,
     H_COHERENCE,
     H_CORE_BASE,
     H_CORE_STRIDE,
@@ -36,6 +37,7 @@ from sim.engine.layout import (
     Z_UPGRADES,
 )
 from sim.engine.level import LEVEL_BITS, LEVELS
+from sim.engine.nodes import cross
 from sim.engine.shared import home_of, shared_port, shared_read, shared_write
 from sim.engine.snoops import own, remove, share
 
@@ -52,10 +54,16 @@ def to_home(S: Flat, core: int, line: int) -> int:
 
 
 @njit
-def snooped(S: Flat, core: int, other: int, line: int, q: int) -> int:
-    """When the answer of another core, sent for at ``q``, arrives at a core."""
+def heard(S: Flat, other: int, line: int, q: int) -> int:
+    """When another core, sent for at ``q``, answers."""
+    return q + to_home(S, other, line) + S[H_SNOOP]
+
+
+@njit
+def between(S: Flat, core: int, other: int) -> int:
+    """How long a message takes from another core to a core."""
     number = (core - S[H_CORE_BASE]) // S[H_CORE_STRIDE]
-    return q + to_home(S, other, line) + S[H_SNOOP] + S[other + S[H_CORE_WAYS] + number]
+    return S[other + S[H_CORE_WAYS] + number]
 
 
 @njit
@@ -76,7 +84,7 @@ def invalidate_others(S: Flat, core: int, holders: int, line: int, q: int) -> in
         other = S[H_CORE_BASE] + i * S[H_CORE_STRIDE]
         if holders >> i & 1 and other != core:
             invalidate(S, other, line)
-            last = max(last, snooped(S, core, other, line, q))
+            last = max(last, heard(S, other, line, q) + between(S, core, other))
     return last
 
 
@@ -98,7 +106,7 @@ def request(S: Flat, core: int, line: int, t: int, region: int, demand: bool, wr
     way = to_home(S, core, line)
     passed = shared_port(S, line, t + way)
     if S[H_DIRECTORY] == 0:
-        return shared_read(S, line, passed, region, demand) + way * LEVELS
+        return shared_read(S, core, line, passed, region, demand) + way * LEVELS
     count(S, Z_EXCLUSIVE_READS if write else Z_READS)
     me = S[core + C_BIT]
     lookup = S[S[H_L3] + L_HIT]
@@ -111,24 +119,25 @@ def request(S: Flat, core: int, line: int, t: int, region: int, demand: bool, wr
         found = invalidate(S, owner, line) if write else share(S, owner, line)
         if found:
             count(S, Z_FORWARDS)
-            arrival = snooped(S, core, owner, line, t + lookup)
+            if not write and found & 1:
+                shared_write(S, owner, line, passed, region)
+            sent = cross(S, S[owner + C_NODE], S[core + C_NODE], heard(S, owner, line, t + lookup))
+            arrival = sent + between(S, core, owner)
             S[entry + Y_BUSY] = arrival
             S[entry + Y_HOLDERS] = OWNER | me
             if not write:
                 count(S, Z_DOWNGRADES)
                 S[entry + Y_HOLDERS] = holders & ~OWNER | me
                 S[core + C_GRANT] = TAG_SHARED
-                if found & 1:
-                    shared_write(S, line, passed, region)
             return arrival * LEVELS + (X_COHERENCE - X_L1)
         if not write:
             count(S, Z_STALE)
-        t += lookup + 2 * to_home(S, owner, line) + S[H_SNOOP]
+        t = heard(S, owner, line, t + lookup) + to_home(S, owner, line)
         holders = 0
     last = 0
     if write:
         last = invalidate_others(S, core, holders, line, t + lookup)
-    served = shared_read(S, line, t, region, demand) + way * LEVELS
+    served = shared_read(S, core, line, t, region, demand) + way * LEVELS
     if last > served >> LEVEL_BITS:
         served = last * LEVELS + (X_COHERENCE - X_L1)
     if write or holders & ~(OWNER | me) == 0:

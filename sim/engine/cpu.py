@@ -19,7 +19,7 @@ from isa.errors import InternalError, SimulationFault
 from isa.faults import Fault, Waiting, deadlock, simulation_fault
 from isa.memory import MemoryMap
 from isa.program import Program
-from sim.account import CAUSES, COHERENCE_COUNTERS
+from sim.account import CAUSES, COHERENCE_COUNTERS, NODE_COUNTERS
 from sim.engine import check, state
 from sim.engine import layout as at
 from sim.engine.advance import advance, charge_idle
@@ -310,7 +310,8 @@ class Cpu:
         S = self._S
         start = int(S[at.H_DRAM_STATE])
         stride = int(S[int(S[at.H_DRAM]) + at.D_CHANNEL_STRIDE])
-        channels = [start + i * stride for i in range(self.machine.dram.channels)]
+        count = self.machine.dram.channels * self.machine.nodes
+        channels = [start + i * stride for i in range(count)]
         return {
             name: sum(int(S[channel + word]) for channel in channels)
             for name, word in DRAM_COUNTERS.items()
@@ -320,6 +321,14 @@ class Cpu:
         """Transactions and messages between cores (rule C8)."""
         counts = self._S[self._S[at.H_COHERENCE] :][: len(COHERENCE_COUNTERS)]
         return dict(zip(COHERENCE_COUNTERS, map(int, counts), strict=True))
+
+    def node_counters(self) -> list[dict[str, int]]:
+        """Counters of every node (rule C9); none of a machine that is one."""
+        if self.machine.nodes == 1:
+            return []
+        start = int(self._S[at.H_NODE_STATE])
+        nodes = self._S[start:][: self.machine.nodes * at.M_SIZE].reshape(-1, at.M_SIZE)
+        return [dict(zip(NODE_COUNTERS, map(int, node), strict=False)) for node in nodes]
 
     def check_coherence(self) -> None:
         """Raise `InternalError` if the caches or the directory contradict each other (C1)."""

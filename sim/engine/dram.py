@@ -1,6 +1,6 @@
 """DRAM: channels, banks with one open row, burst slots on the data bus, refresh, write batches.
 
-Times are femtoseconds.  Rules D1-D7 of docs/timing.md.
+Times are femtoseconds.  Rules D1-D7 of docs/timing.md.  ``number`` is that of a line in its node.
 """
 
 from sim.engine.flat import Flat
@@ -48,6 +48,7 @@ from sim.engine.layout import (
     K_WRITE_QUEUE,
     K_WRITES,
 )
+from sim.engine.nodes import node_of, number_of
 
 
 @njit
@@ -78,12 +79,12 @@ def free_slot(S: Flat, channel: int, ready: int, length: int) -> int:
 
 
 @njit
-def bank_access(S: Flat, d: int, channel: int, line: int, t: int, write: bool) -> int:
+def bank_access(S: Flat, d: int, channel: int, number: int, t: int, write: bool) -> int:
     """Activate, read or write one line from ``t`` on; returns the end of its burst.
 
     An access lies between two refreshes: one that would not end before the next begins after it.
     """
-    rest = split(line, S[d + D_CHANNELS], S[d + D_CHANNEL_SHIFT])
+    rest = split(number, S[d + D_CHANNELS], S[d + D_CHANNEL_SHIFT])
     rest = split(rest, S[d + D_LINES_PER_ROW], S[d + D_ROW_SHIFT])
     banks = S[d + D_BANKS]
     row = split(rest, banks, S[d + D_BANK_SHIFT])
@@ -131,20 +132,21 @@ def bank_access(S: Flat, d: int, channel: int, line: int, t: int, write: bool) -
 
 
 @njit
-def channel_of(S: Flat, d: int, line: int) -> int:
-    """Offset of the state of the channel that holds ``line``: lines go round the channels."""
+def channel_of(S: Flat, d: int, node: int, number: int) -> int:
+    """Offset of the state of the channel that holds a line: lines go round those of the node."""
     channels = S[d + D_CHANNELS]
-    index = line - split(line, channels, S[d + D_CHANNEL_SHIFT]) * channels
-    return S[H_DRAM_STATE] + index * S[d + D_CHANNEL_STRIDE]
+    index = number - split(number, channels, S[d + D_CHANNEL_SHIFT]) * channels
+    return S[H_DRAM_STATE] + (node * channels + index) * S[d + D_CHANNEL_STRIDE]
 
 
 @njit
 def dram_read(S: Flat, line: int, t: int) -> int:
     """Read a line; a request arrives at ``t``; returns when its last byte has arrived."""
     d = S[H_DRAM]
-    channel = channel_of(S, d, line)
+    number = number_of(S, line)
+    channel = channel_of(S, d, node_of(S, line), number)
     S[channel + K_READS] += 1
-    end = bank_access(S, d, channel, line, t + S[d + D_CONTROLLER], False)
+    end = bank_access(S, d, channel, number, t + S[d + D_CONTROLLER], False)
     if end > S[channel + K_READ_END]:
         S[channel + K_READ_END] = end
     return end
@@ -154,10 +156,11 @@ def dram_read(S: Flat, line: int, t: int) -> int:
 def dram_write(S: Flat, line: int, t: int) -> None:
     """Queue a written-back line; a full batch is written at once, so the bus turns around once."""
     d = S[H_DRAM]
-    channel = channel_of(S, d, line)
+    number = number_of(S, line)
+    channel = channel_of(S, d, node_of(S, line), number)
     S[channel + K_WRITES] += 1
     queued = S[channel + K_QUEUED]
-    S[channel + K_WRITE_QUEUE + queued] = line
+    S[channel + K_WRITE_QUEUE + queued] = number
     queued += 1
     if queued < S[d + D_WRITE_BATCH]:
         S[channel + K_QUEUED] = queued

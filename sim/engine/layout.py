@@ -8,7 +8,7 @@ Names: ``H_`` header words, ``C_`` words of a core block (relative to its base),
 window entry, ``Q_`` store-queue entries, ``I_`` store instructions, ``U_`` units, ``L_`` one cache
 level, ``O_`` one row of operation properties, ``P_`` one decoded instruction, ``N_`` the
 next instruction of a core, ``A_`` account columns, ``X_`` causes,
-``Y_`` a line in the directory, ``Z_`` counters of coherence,
+``Y_`` a line in the directory, ``Z_`` counters of coherence, ``M_`` a node,
 ``J_`` an access made ahead.
 Times are core cycles unless the name ends in ``FS`` (integer femtoseconds).
 """
@@ -70,8 +70,13 @@ INF = 1 << 62
     H_SIGNALLED,  # 1: a core has raised a counter that others wait for
     H_WALKER,  # offset of the core whose walk is under way
     H_AHEAD,  # core block: offset of the accesses made ahead
-) = range(52)
-H_SIZE = 56
+    H_NODES,  # number of nodes
+    H_NODE_STATE,  # offset of the nodes, M_SIZE words each
+    H_PAGE_SHIFT,  # log2 of the lines in a page
+    H_PAGES,  # pages of memory where each node has a run of them, 0: pages go round the nodes
+    H_LINK,  # how long a line keeps a link from the next, FS
+) = range(57)
+H_SIZE = 64
 
 MAX_UNITS = 8
 
@@ -131,6 +136,7 @@ MAX_UNITS = 8
     C_WALK,  # cycle of the walk under way
     C_AHEAD,  # accesses of the current load made past C_HORIZON
     C_ACCOUNT,  # offset of the core's account: regions x A_COLUMNS
+    C_NODE,
     # parameters of the core's type
     C_WIDTH,
     C_RETIRE_WIDTH,
@@ -164,7 +170,7 @@ MAX_UNITS = 8
     N_ROW_BYTES,
     N_PIECES,
     N_STREAM,  # of a matmul on an array: slots if it continues a fold, 0: it has several
-) = range(85)
+) = range(86)
 C_X = 88  # 32 scalar registers
 C_RENAME = C_X + 32  # producer sequence number of x0-x31, t0-t63
 C_SHAPE = C_RENAME + 96  # per tile: rows, cols, type (0 none, 1 f32, 2 bf16 operand), B-copy valid
@@ -267,7 +273,7 @@ AHEAD_ENTRIES = 64
     L_DISTANCE,
     L_SET_MASK,  # sets - 1 if a power of two, else -1
     L_WIDTH_SHIFT,  # log2 of the bandwidth if a power of two, else -1
-    L_SLICES,  # L3: slices, and words of a slice's state; sets are those of one slice
+    L_SLICES,  # L3: slices of a node, and words of a slice's state; sets are those of one slice
     L_SLICE_SIZE,
     L_INCLUSIVE,
 ) = range(17)
@@ -326,9 +332,15 @@ OWNER = 1 << 62  # the only holder was given the line to write
 ) = range(8)
 Z_SIZE = 8
 
+# --- a node: counters, and when its link to each node is free, femtoseconds -----------------------
+M_LOCAL_READS, M_REMOTE_READS, M_LINES_SENT = range(3)
+M_LINKS = 8
+MAX_NODES = 8
+M_SIZE = M_LINKS + MAX_NODES
+
 # --- DRAM: config block and state, times in femtoseconds -----------------------------------------
 (
-    D_CHANNELS,
+    D_CHANNELS,  # of a node
     D_BANKS,
     D_LINES_PER_ROW,
     D_CONTROLLER,

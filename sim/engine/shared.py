@@ -1,4 +1,4 @@
-"""What all cores share: L3 in slices, and memory behind it (rules C2, C7, M1-M7); femtoseconds."""
+"""What all cores share: L3 in slices, memory behind it (rules C2, C7, C9, M1-M7); femtoseconds."""
 
 from sim.engine.dram import dram_read, dram_write
 from sim.engine.flat import Flat
@@ -7,6 +7,7 @@ from sim.engine.layout import (
     A_COLUMNS,
     A_DRAM_READ,
     A_DRAM_WRITE,
+    C_NODE,
     H_ACCOUNT,
     H_COHERENCE,
     H_CORE_BASE,
@@ -16,6 +17,7 @@ from sim.engine.layout import (
     H_L3,
     H_L3_STATE,
     H_LINE_SHIFT,
+    H_NODES,
     L_BANDWIDTH,
     L_FILL,
     L_HIT,
@@ -44,6 +46,7 @@ from sim.engine.layout import (
     Z_BACK_INVALIDATIONS,
 )
 from sim.engine.level import LEVEL_BITS, LEVELS, hit, mshr_held, mshr_take, mshr_wait, set_of
+from sim.engine.nodes import count_read, cross, node_of, number_of
 from sim.engine.replacement import placed, room, used
 from sim.engine.sets import find
 from sim.engine.snoops import remove
@@ -56,15 +59,19 @@ def memory_write(S: Flat, line: int, t: int, region: int) -> None:
 
 
 @njit
-def memory_read(S: Flat, line: int, t: int, region: int) -> int:
+def memory_read(S: Flat, core: int, line: int, t: int, region: int) -> int:
+    count_read(S, core, line)
     S[S[H_ACCOUNT] + region * A_COLUMNS + A_DRAM_READ] += 1 << S[H_LINE_SHIFT]
     return dram_read(S, line, t)
 
 
 @njit
 def home_of(S: Flat, line: int) -> int:
-    """The slice of L3 that a line belongs to, 0 without L3."""
+    """The slice of L3 that a line belongs to, its node without L3."""
     slices = S[S[H_L3] + L_SLICES]
+    if S[H_NODES] > 1:
+        slices = max(slices, 1)
+        return node_of(S, line) * slices + number_of(S, line) % slices
     return line % slices if slices > 1 else 0
 
 
@@ -78,12 +85,13 @@ def slice_of(S: Flat, cfg: int, line: int) -> int:
 def l3_set(S: Flat, cfg: int, state: int, line: int) -> int:
     """Offset of the line's set in its slice."""
     slices = S[cfg + L_SLICES]
-    return set_of(S, cfg, state, line // slices if slices > 1 else line)
+    number = number_of(S, line)
+    return set_of(S, cfg, state, number // slices if slices > 1 else number)
 
 
 @njit
-def recall(S: Flat, line: int) -> bool:
-    """A line leaves an inclusive L3, so all private caches too; whether it was dirty in any."""
+def recall(S: Flat, line: int, t: int) -> bool:
+    """A line leaves an inclusive L3 at ``t``, so all private caches too; was it dirty in any?"""
     holders = 1
     if S[H_DIRECTORY]:
         entry = S[H_DIRECTORY] + line * Y_SIZE
@@ -92,10 +100,12 @@ def recall(S: Flat, line: int) -> bool:
     dirty = False
     for i in range(S[H_CORES]):
         if holders >> i & 1:
-            found = remove(S, S[H_CORE_BASE] + i * S[H_CORE_STRIDE], line)
+            core = S[H_CORE_BASE] + i * S[H_CORE_STRIDE]
+            found = remove(S, core, line)
             S[S[H_COHERENCE] + Z_BACK_INVALIDATIONS] += found >> 1
             if found & 1:
                 dirty = True
+                cross(S, S[core + C_NODE], node_of(S, line), t)
     return dirty
 
 
@@ -107,7 +117,7 @@ def l3_insert(S: Flat, state: int, line: int, flags: int, t: int, region: int) -
     victim = S[tags + way]
     if victim >= 0:
         dirty = victim & TAG_DIRTY != 0
-        if S[cfg + L_INCLUSIVE] and recall(S, victim >> TAG_SHIFT):
+        if S[cfg + L_INCLUSIVE] and recall(S, victim >> TAG_SHIFT, t):
             dirty = True
         if dirty:
             S[state + V_WRITEBACKS] += 1
@@ -151,11 +161,15 @@ def l3_hit(S: Flat, cfg: int, state: int, tags: int, position: int, t: int, dema
 
 
 @njit
-def shared_read(S: Flat, line: int, t: int, region: int, demand: bool) -> int:
-    """L3's or memory's answer to a request served at ``t``: time at the home * LEVELS + level."""
+def shared_read(S: Flat, core: int, line: int, t: int, region: int, demand: bool) -> int:
+    """L3's or memory's answer to a request served at ``t``: time at the home * LEVELS + level.
+
+    An answer to another node is asked for as soon as the link can take it.
+    """
+    t = cross(S, node_of(S, line), S[core + C_NODE], t)
     cfg = S[H_L3]
     if S[cfg + L_PRESENT] == 0:
-        return memory_read(S, line, t, region) * LEVELS + (X_DRAM - X_L1)
+        return memory_read(S, core, line, t, region) * LEVELS + (X_DRAM - X_L1)
     state = slice_of(S, cfg, line)
     tags = l3_set(S, cfg, state, line)
     position = find(S, tags, S[cfg + L_WAYS], line)
@@ -172,7 +186,7 @@ def shared_read(S: Flat, line: int, t: int, region: int, demand: bool) -> int:
     if leaves > t:
         S[state + V_MSHR_STALLS] += 1
     l3_insert(S, state, line, TAG_IN_FLIGHT, leaves, region)
-    arrival = memory_read(S, line, leaves + S[cfg + L_HIT], region)
+    arrival = memory_read(S, core, line, leaves + S[cfg + L_HIT], region)
     served = (arrival + S[cfg + L_FILL]) * LEVELS + (X_DRAM - X_L1)
     mshr_take(S, state, line, served)
     if S[H_DIRECTORY]:
@@ -181,8 +195,9 @@ def shared_read(S: Flat, line: int, t: int, region: int, demand: bool) -> int:
 
 
 @njit
-def shared_write(S: Flat, line: int, t: int, region: int) -> None:
-    """A dirty line comes back from a core."""
+def shared_write(S: Flat, core: int, line: int, t: int, region: int) -> None:
+    """A dirty line comes back from a core: at once, though it takes its turn on a link."""
+    cross(S, S[core + C_NODE], node_of(S, line), t)
     cfg = S[H_L3]
     if S[cfg + L_PRESENT] == 0:
         memory_write(S, line, t, region)

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isa.errors import UserError
-from isa.memory import MemoryMap
+from isa.memory import PAGE_BYTES, MemoryMap
 from isa.program import Program
 from isa.table import BY_OPCODE, FLOPS, OP, Instruction
 from sim.account import COHERENCE_COUNTERS
 from sim.engine import layout as at
-from sim.machine.schema import Cache, Core, CoreKind, Machine, SharedCache
+from sim.machine.schema import BLOCKS, Cache, Core, CoreKind, Machine, SharedCache
 
 I64 = NDArray[np.int64]
 SIGNALS = 1 << 16
@@ -179,14 +179,14 @@ def private_mshrs(kind: CoreKind) -> int:
     return kind.l1.mshrs + (kind.l2.mshrs if kind.l2 else 0)
 
 
-def put_cache(S: I64, cfg: int, cache: Cache | None, shared_fs: int | None) -> None:
+def put_cache(S: I64, cfg: int, cache: Cache | None, shared_fs: int | None, nodes: int = 1) -> None:
     """Config block of a level; ``shared_fs`` is the cycle of the shared level's clock."""
     if cache is None:
         return
     sets = cache.sets
     if isinstance(cache, SharedCache):
         sets //= cache.slices
-        S[cfg + at.L_SLICES] = cache.slices
+        S[cfg + at.L_SLICES] = cache.slices // nodes
         S[cfg + at.L_SLICE_SIZE] = cache_words(cache)
         S[cfg + at.L_INCLUSIVE] = cache.inclusive
     S[cfg + at.L_PRESENT] = 1
@@ -240,6 +240,20 @@ def put_dram(S: I64, machine: Machine, cfg: int) -> int:
     words = (at.K_BANKS + d.banks * at.B_SIZE + 7) // 8 * 8
     S[cfg + at.D_CHANNEL_STRIDE] = words
     return words
+
+
+def nodes_of(machine: Machine, memory: MemoryMap) -> dict[int, int]:
+    """Header words of nodes and the links between them."""
+    numa = machine.numa
+    if numa is None:
+        return {at.H_NODES: 1}
+    pages = -(-memory.total_bytes // PAGE_BYTES)
+    return {
+        at.H_NODES: numa.nodes,
+        at.H_PAGE_SHIFT: shift_of(PAGE_BYTES // machine.l1.line),
+        at.H_PAGES: pages if numa.interleave == BLOCKS else 0,
+        at.H_LINK: fs(machine.l1.line / numa.link),
+    }
 
 
 def put_ops(S: I64, ops: int, core: Core) -> None:
@@ -308,18 +322,20 @@ def build(
     l3_state = outer.take(cache_words(machine.l3) * machine.homes) if machine.l3 else 0
     coherence = outer.take(len(COHERENCE_COUNTERS))
     times = outer.take(cores)
+    node_state = outer.take(machine.nodes * at.M_SIZE)
     dram_state = outer.end = (outer.end + 7) // 8 * 8
 
     header = np.zeros(outer.end, dtype=np.int64)
     channel_words = put_dram(header, machine, dram)
     # The directory comes last: the host gives memory only to what is touched of it.
-    directory = dram_state + channel_words * machine.dram.channels
+    channels = machine.dram.channels * machine.nodes
+    directory = dram_state + channel_words * channels
     lines = -(-memory.total_bytes // machine.l1.line)
     S = np.zeros(directory + (lines * at.Y_SIZE if cores > 1 else 0), dtype=np.int64)
     S[: len(header)] = header
 
     l3_cycle = MHZ_TO_FS // ((machine.l3.clock if machine.l3 else None) or machine.clock)
-    put_cache(S, l3, machine.l3, l3_cycle)
+    put_cache(S, l3, machine.l3, l3_cycle, machine.nodes)
     for name, (ops, l1, l2) in own.items():
         kind = machine.kinds[name]
         put_ops(S, ops, kind.core)
@@ -330,7 +346,7 @@ def build(
         mshrs = machine.l3.mshrs + max(map(private_mshrs, kinds))
         for home in range(machine.homes):
             empty_cache(S[l3_state + home * size :][:size], machine.l3, mshrs)
-    for k in range(machine.dram.channels):
+    for k in range(channels):
         channel = dram_state + k * channel_words
         S[channel + at.K_BUS : channel + at.K_BANKS] = -1
         # No read and no write yet, so nothing to turn around from.
@@ -383,10 +399,13 @@ def build(
         at.H_COHERENCE: coherence,
         at.H_TIMES: times,
         at.H_AHEAD: ahead,
+        at.H_NODE_STATE: node_state,
+        **nodes_of(machine, memory),
     }
     for word, value in values_of.items():
         S[word] = value
 
+    remote = fs(machine.numa.remote_ns) if machine.numa else 0
     P: list[I64] = []
     offset = 0
     for i, program in enumerate(programs):
@@ -397,11 +416,15 @@ def build(
 
         block[at.C_BIT] = 1 << i
         block[at.C_ACCOUNT] = account + i * account_words
+        node = machine.node_of_core(i, cores)
+        block[at.C_NODE] = node
         hop = machine.interconnect.hop_cycles * l3_cycle
         for home in range(machine.homes):
-            block[home_ways + home] = hop * machine.home_hops(i, home, cores)
+            far = remote if machine.node_of_home(home) != node else 0
+            block[home_ways + home] = hop * machine.home_hops(i, home, cores) + far
         for other in range(cores):
-            block[core_ways + other] = hop * machine.core_hops(i, other, cores)
+            far = remote if machine.node_of_core(other, cores) != node else 0
+            block[core_ways + other] = hop * machine.core_hops(i, other, cores) + far
         rows = decode_program(program)
         block[at.C_PROGRAM] = offset
         block[at.C_PROGRAM_WORDS] = len(program)

@@ -13,9 +13,9 @@ class Figures:
 
     Attributes:
         load_to_use_ns: by level, from the start of a load to its data; ``dram`` is an idle machine
-            with the row closed, without the burst.
+            with the row closed, without the burst; where there are nodes ``remote`` is another's.
         flops_per_cycle: by operand type, matmul of full tiles.
-        dram_gigabytes_per_second: pin rate of all channels together.
+        dram_gigabytes_per_second: pin rate of all channels of all nodes together.
         dram_usable: share of the pin rate that refresh leaves.
     """
 
@@ -33,7 +33,7 @@ def figures(machine: Machine) -> Figures:
         flops_per_cycle={
             kind: machine.core.matmul_flops(kind) for kind in machine.core.matmul_types
         },
-        dram_gigabytes_per_second=dram.channels * dram.gigabytes_per_second,
+        dram_gigabytes_per_second=machine.nodes * dram.channels * dram.gigabytes_per_second,
         dram_usable=1 - dram.trfc_ns / dram.trefi_ns if dram.trefi_ns else 1.0,
     )
 
@@ -53,6 +53,10 @@ def load_to_use_ns(machine: Machine) -> dict[str, float]:
         result["l3"] = total
     dram = machine.dram
     result["dram"] = total + dram.controller_ns + dram.trcd_ns + dram.tcl_ns
+    if machine.numa is not None and machine.nodes > 1:
+        shared = [level for level in ("l3", "dram") if level in result]
+        there_and_back = 2 * machine.numa.remote_ns
+        result |= {f"{level} remote": result[level] + there_and_back for level in shared}
     return result
 
 

@@ -55,6 +55,7 @@ NONE = BeforeValidator(lambda value: None if value == "none" else value)  # of w
 MAX_UNITS = 8
 MAX_CORES = 60  # a directory entry is one word: a bit per core and the owner's mark
 MAX_WRITE_BATCH = 64
+MAX_NODES = 8
 MAX_MSHRS = 1024
 MAX_TREE_WAYS = 32  # the bits of a set's tree are one word
 MAX_SEED = 2**31 - 2  # the greatest remainder that the generator of rule M1 can have
@@ -508,8 +509,23 @@ class Interconnect(Section):
         return abs(a % columns - b % columns) + abs(a // columns - b // columns)
 
 
+PAGES, BLOCKS = "page", "block"  # how memory is dealt to nodes
+
+
+class Numa(Section):
+    """Nodes with cores, L3 slices and memory of their own, and the links between them (rule C9).
+
+    ``link`` is the rate from one node to another; ``remote_ns`` is added to a message's way.
+    """
+
+    nodes: Annotated[int, Field(ge=1, le=MAX_NODES)]
+    remote_ns: Nanoseconds
+    link: GigabytesPerSecond
+    interleave: Literal["page", "block"] = "page"
+
+
 class Dram(Section):
-    """Main memory: channels of banks of rows, timings in ns, pin rate per channel."""
+    """Main memory of each node: channels of banks of rows, timings in ns, pin rate per channel."""
 
     channels: Annotated[int, Field(ge=1, le=64)]
     banks: Annotated[int, Field(ge=1, le=1024)]
@@ -569,6 +585,7 @@ class Machine(Section):
     l2: Annotated[Cache | None, NONE] = None
     l3: Annotated[SharedCache | None, NONE] = None
     interconnect: Interconnect = Interconnect()
+    numa: Annotated[Numa | None, NONE] = None
     dram: Dram
 
     @model_validator(mode="before")
@@ -607,6 +624,11 @@ class Machine(Section):
             )
         if self.l3 is not None and self.l2 is None:
             raise ValueError("l3: needs an l2 between it and the core; remove l3 too, or keep l2")
+        if self.l3 is not None and self.l3.slices % self.nodes:
+            raise ValueError(
+                f"l3.slices: {self.l3.slices} cannot be dealt to {self.nodes} nodes evenly; make "
+                f"it a multiple of {self.nodes}, or change numa.nodes"
+            )
         return self
 
     def _check_types(self) -> None:
@@ -696,8 +718,21 @@ class Machine(Section):
 
     @property
     def homes(self) -> int:
-        """Places that keep the directory: slices of L3, or the memory controller."""
-        return self.l3.slices if self.l3 else 1
+        """Places that keep the directory: slices of L3, or the memory controller of each node."""
+        return self.l3.slices if self.l3 else self.nodes
+
+    @property
+    def nodes(self) -> int:
+        """Number of nodes (rule C9)."""
+        return self.numa.nodes if self.numa else 1
+
+    def node_of_core(self, core: int, cores: int) -> int:
+        """The node of a core (rule C9) where ``cores`` run programs."""
+        return core * self.nodes // cores
+
+    def node_of_home(self, home: int) -> int:
+        """The node of a home (rule C9)."""
+        return home * self.nodes // self.homes
 
     def home_hops(self, core: int, home: int, cores: int) -> int:
         """Hops from a core to a home (rule C2) where ``cores`` run programs."""

@@ -271,7 +271,7 @@ class Cache:
     def place(self, line: int, time: int, who: Requester) -> Line:
         """Give a line its place; a dirty victim goes to the next level at once (M2, M7)."""
         way, victim = self.set_of(line).vacate()
-        if victim and self.must_write(victim):
+        if victim and self.must_write(victim, time):
             self.count["writebacks"] += 1
             self.below.write(victim.number, time, who)
         entry = Line(line)
@@ -294,8 +294,8 @@ class Cache:
         self.hold_mshr(entry.fill)
         return answer._replace(time=entry.fill)
 
-    def must_write(self, victim: Line) -> bool:
-        """Whether a line that leaves has to be written to the next level."""
+    def must_write(self, victim: Line, time: int) -> bool:
+        """Whether a line that leaves at ``time`` has to be written to the next level."""
         return victim.dirty
 
     def hold_mshr(self, until: int) -> None:

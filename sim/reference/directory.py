@@ -1,4 +1,4 @@
-"""Who holds which line, and what a request makes of it: coherence between cores (C1 to C8).
+"""Who holds which line, and what a request makes of it: coherence between cores (C1 to C9).
 
 A transaction is worked on in one call, when the walk passes (M2): what it does to the caches of
 other cores is done at once, and only the time of its answer lies in the future. Times are fs.
@@ -7,13 +7,14 @@ other cores is done at once, and only the time of its answer lies in the future.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from sim.machine.schema import Machine
 from sim.reference.cache import COHERENCE, Answer, Requester
 from sim.reference.clock import Clock
 from sim.reference.dram import Dram
+from sim.reference.nodes import Nodes
 from sim.reference.shared import Shared
 
 
@@ -43,8 +44,10 @@ class Directory(Shared):
     ``touched`` are lines whose holders changed since somebody emptied it.
     """
 
-    def __init__(self, machine: Machine, cores: int, lines: int, clock: Clock, dram: Dram) -> None:
-        super().__init__(machine, cores, lines, clock, dram)
+    def __init__(
+        self, machine: Machine, nodes: Nodes, lines: int, clock: Clock, drams: Sequence[Dram]
+    ) -> None:
+        super().__init__(machine, nodes, lines, clock, drams)
         self.entries: defaultdict[int, Entry] = defaultdict(Entry)
         self.touched: set[int] = set()
 
@@ -63,7 +66,9 @@ class Directory(Shared):
         else:
             heard = start + home.hit + self.net.to_home(owner, line) + self.net.snoop
             if self._take_from(owner, line, passed, who):
-                arrival = heard + self.net.between(owner, who.core)
+                source, target = self.nodes.of_core(owner), self.nodes.of_core(who.core)
+                sent = self.nodes.send(source, target, heard)
+                arrival = sent + self.net.between(owner, who.core)
                 answer = Answer(arrival, COHERENCE, shared=not who.write)
             else:
                 entry.cores.remove(owner)
@@ -85,11 +90,10 @@ class Directory(Shared):
 
     def _ask_home(self, line: int, start: int, who: Requester) -> Answer:
         """No other core owns the line: L3 or memory gives it, others that share it lose it."""
-        home = self.home(line)
-        answer = home.look_up(line, start, who)
+        answer = self.answer(line, start, who)
         answer = answer._replace(time=answer.time + self.net.to_home(who.core, line))
         if who.write:
-            given_up = self._invalidate_others(line, start + home.hit, who.core)
+            given_up = self._invalidate_others(line, start + self.home(line).hit, who.core)
             return answer.but_not_before(given_up)
         return answer._replace(shared=bool(self.entries[line].cores - {who.core}))
 
@@ -100,6 +104,7 @@ class Directory(Shared):
         elif found := bool(self.private[owner].copies(line)):
             self.count["downgrades"] += 1
             if self.private[owner].share(line):
+                self.send_home(line, owner, passed)
                 self.home(line).write(line, passed, who)
         else:
             self.count["stale"] += 1

@@ -13,6 +13,7 @@ from sim.machine.schema import Dram as DramConfig
 from sim.reference.account import Account
 from sim.reference.cache import Answer, Requester
 from sim.reference.clock import FS_PER_NS, nanoseconds
+from sim.reference.nodes import Nodes
 
 COUNTERS = ("reads", "writes", "row_hits", "row_misses", "row_conflicts", "write_batches")
 
@@ -27,16 +28,16 @@ class Place:
 
 
 class AddressMap:
-    """D1: lines go round the channels, rows round the banks."""
+    """D1: lines, by their number in the node, go round the channels, rows round the banks."""
 
     def __init__(self, config: DramConfig, line_bytes: int) -> None:
         self.channels = config.channels
         self.banks = config.banks
         self.lines_per_row = config.row_bytes // line_bytes
 
-    def place(self, line: int) -> Place:
+    def place(self, number: int) -> Place:
         """Where a line lies."""
-        rest, channel = divmod(line, self.channels)
+        rest, channel = divmod(number, self.channels)
         group = rest // self.lines_per_row
         row = group // self.banks
         return Place(channel, (group + row) % self.banks, row)
@@ -174,17 +175,21 @@ class Channel:
 
 
 class Dram:
-    """The last level below the caches; without L3 the home of all lines (C2)."""
+    """The last level below the caches, of one node; without L3 the home of its lines (C2, C9)."""
 
     hit = 0  # a directory here takes no time to look into (C4)
 
-    def __init__(self, config: DramConfig, line_bytes: int, account: Account) -> None:
+    def __init__(
+        self, config: DramConfig, line_bytes: int, account: Account, nodes: Nodes, node: int
+    ) -> None:
         self.map = AddressMap(config, line_bytes)
         self.line_bytes = line_bytes
         self.controller = nanoseconds(config.controller_ns)
         refresh = Refresh(config)
         self.channels = [Channel(config, line_bytes, refresh) for _ in range(config.channels)]
         self.account = account
+        self.nodes = nodes
+        self.node = node
 
     def admit(self, time: int) -> int:
         """There is no port to pass."""
@@ -196,7 +201,8 @@ class Dram:
 
     def request(self, line: int, time: int, who: Requester) -> Answer:
         """Read a line that is asked for at ``time`` (D2)."""
-        place = self.map.place(line)
+        self.nodes.count_read(self.node, who.core)
+        place = self.map.place(self.nodes.number(line))
         end = self.channels[place.channel].read(place, time + self.controller)
         self.account.add(who.region, "dram_read_bytes", self.line_bytes)
         return Answer(end, "DRAM")
@@ -207,7 +213,7 @@ class Dram:
 
     def write(self, line: int, time: int, who: Requester) -> None:
         """Write a line."""
-        place = self.map.place(line)
+        place = self.map.place(self.nodes.number(line))
         self.channels[place.channel].write(place, time + self.controller)
         self.account.add(who.region, "dram_write_bytes", self.line_bytes)
 

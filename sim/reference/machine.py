@@ -30,6 +30,7 @@ from sim.reference.directory import Directory
 from sim.reference.dram import Dram
 from sim.reference.instruction import Flight
 from sim.reference.invariant import CheckedFirstLevel, Invariant
+from sim.reference.nodes import Nodes
 from sim.reference.observe import CoreView, view
 from sim.reference.races import RaceCheck
 from sim.reference.shared import PrivateCaches, Shared
@@ -108,10 +109,14 @@ class ReferenceCpu:
         """L1 and L2 of each core in its cycles, L3 and DRAM in fs (T1)."""
         machine = self.machine
         lines = self.memory.total_bytes // machine.l1.line
-        self._dram = Dram(machine.dram, machine.l1.line, self._account)
         cores = len(self.clocks)
+        self._nodes = Nodes(machine, cores, lines)
+        self._drams = [
+            Dram(machine.dram, machine.l1.line, self._account, self._nodes, node)
+            for node in self._nodes.nodes
+        ]
         kind = Directory if cores > 1 else Shared
-        self._shared = kind(machine, cores, lines, Clock(machine.clock), self._dram)
+        self._shared = kind(machine, self._nodes, lines, Clock(machine.clock), self._drams)
         inclusive = machine.l3 is not None and machine.l3.inclusive
         self._invariant = Invariant(self._shared, inclusive=inclusive)
         below: list[Below] = [Crossing(clock, self._shared) for clock in self.clocks]
@@ -367,11 +372,16 @@ class ReferenceCpu:
 
     def dram_counters(self) -> dict[str, int]:
         """Counters of DRAM, summed over channels."""
-        return self._dram.counters()
+        each = [dram.counters() for dram in self._drams]
+        return {name: sum(counts[name] for counts in each) for name in each[0]}
 
     def coherence_counters(self) -> dict[str, int]:
         """Transactions and messages between cores (C8)."""
         return dict(self._shared.count)
+
+    def node_counters(self) -> list[dict[str, int]]:
+        """Counters of every node (C9); none of a machine that is one."""
+        return [dict(count) for count in self._nodes.count] if len(self._drams) > 1 else []
 
     def check_coherence(self) -> None:
         """Raises `InternalError` if a line is held as no line may be.

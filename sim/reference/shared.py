@@ -1,4 +1,4 @@
-"""What the cores share: homes of lines, slices of L3 or memory itself (C2), and inclusion (C7).
+"""What the cores share: homes of lines, slices of L3 or memory itself (C2, C9), inclusion (C7).
 
 `Shared` is all that one core needs; with several, `directory.Directory` takes its place.
 """
@@ -15,6 +15,7 @@ from sim.reference.cache import Answer, Below, Cache, Line, Requester, Set
 from sim.reference.clock import Clock
 from sim.reference.dram import Dram
 from sim.reference.interconnect import Interconnect
+from sim.reference.nodes import Nodes
 
 
 def state(copies: list[Line]) -> str:
@@ -56,7 +57,10 @@ class PrivateCaches:
 
 
 class Slice(Cache):
-    """A slice of L3: one line of every ``slices``. ``leaves`` is told of lines that leave (C7)."""
+    """A slice of L3: one line of every ``slices`` of a node.
+
+    ``leaves`` is told of lines that leave and when (C7).
+    """
 
     def __init__(
         self,
@@ -64,24 +68,26 @@ class Slice(Cache):
         below: Below,
         lines: int,
         cycle: int,
-        leaves: Callable[[int], bool] | None,
+        nodes: Nodes,
+        leaves: Callable[[int, int], bool] | None,
     ) -> None:
         super().__init__("L3", config, below, lines, cycle)
-        self.slices = config.slices
+        self.nodes = nodes
+        self.slices = config.slices // len(nodes.nodes)
         self.set_count = config.sets // config.slices
         self.leaves = leaves
 
     def set_of(self, line: int) -> Set:
         """C2: what of the line's number is left behind the choice of the slice."""
-        return self.sets[line // self.slices % self.set_count]
+        return self.sets[self.nodes.number(line) // self.slices % self.set_count]
 
     def admit(self, time: int) -> int:
         """Pass the port (M4); returns when."""
         return self.port.serve(time)
 
-    def must_write(self, victim: Line) -> bool:
+    def must_write(self, victim: Line, time: int) -> bool:
         """An inclusive L3 takes a leaving line from the cores, and it may be dirty there (C7)."""
-        dirty_above = self.leaves is not None and self.leaves(victim.number)
+        dirty_above = self.leaves is not None and self.leaves(victim.number, time)
         return victim.dirty or dirty_above
 
 
@@ -103,10 +109,13 @@ class Home(Protocol):
 class Shared:
     """L3 and memory behind the interconnect.
 
-    ``private`` are the caches of all cores, which are filled in once they are built on this.
+    ``private`` are the caches of all cores, which are filled in once they are built on this;
+    ``drams`` the memories of the nodes.
     """
 
-    def __init__(self, machine: Machine, cores: int, lines: int, clock: Clock, dram: Dram) -> None:
+    def __init__(
+        self, machine: Machine, nodes: Nodes, lines: int, clock: Clock, drams: Sequence[Dram]
+    ) -> None:
         cycle = clock.cycle_fs
         self.private: list[PrivateCaches] = []
         self.slices: list[Slice] = []
@@ -115,10 +124,12 @@ class Shared:
                 cycle = Clock(machine.l3.clock).cycle_fs
             leaves = self.back_invalidate if machine.l3.inclusive else None
             self.slices = [
-                Slice(machine.l3, dram, lines, cycle, leaves) for _ in range(machine.l3.slices)
+                Slice(machine.l3, drams[machine.node_of_home(i)], lines, cycle, nodes, leaves)
+                for i in range(machine.l3.slices)
             ]
-        self.homes: Sequence[Home] = self.slices or [dram]
-        self.net = Interconnect(machine, cores, cycle)
+        self.homes: Sequence[Home] = self.slices or drams
+        self.nodes = nodes
+        self.net = Interconnect(machine, nodes, cycle)
         self.count = dict.fromkeys(COHERENCE_COUNTERS, 0)
 
     def home(self, line: int) -> Home:
@@ -132,17 +143,26 @@ class Shared:
     def request(self, line: int, time: int, who: Requester) -> Answer:
         """Read a line: the way there, the home's answer, the way back (C2)."""
         way = self.net.to_home(who.core, line)
-        home = self.home(line)
-        answer = home.look_up(line, home.admit(time + way), who)
+        answer = self.answer(line, self.home(line).admit(time + way), who)
         return answer._replace(time=answer.time + way)
+
+    def answer(self, line: int, time: int, who: Requester) -> Answer:
+        """L3 or memory reads a line, as soon as the link to the requester can take it (C9)."""
+        node, target = self.nodes.of_line(line), self.nodes.of_core(who.core)
+        return self.home(line).look_up(line, self.nodes.send(node, target, time), who)
 
     def upgrade(self, line: int, time: int, who: Requester) -> int:
         """One core shares no line."""
         raise InternalError(f"core {who.core} upgrades line {line:#x}, which it has to itself")
 
     def write(self, line: int, time: int, who: Requester) -> None:
-        """A write-back takes no time on the way (C2)."""
+        """A core's write-back takes no time on the way (C2)."""
+        self.send_home(line, who.core, time)
         self.home(line).write(line, time, who)
+
+    def send_home(self, line: int, core: int, time: int) -> None:
+        """A written line goes home from a core, and takes its turn on the link (C9)."""
+        self.nodes.send(self.nodes.of_core(core), self.nodes.of_line(line), time)
 
     def holders(self, line: int) -> Collection[int]:
         """Cores that may hold a line."""
@@ -151,9 +171,14 @@ class Shared:
     def forget(self, line: int) -> None:
         """Nobody holds the line any more."""
 
-    def back_invalidate(self, line: int) -> bool:
+    def back_invalidate(self, line: int, time: int) -> bool:
         """A line leaves an inclusive L3 (C7); returns whether it was dirty in a core's caches."""
-        removed = [copy for core in self.holders(line) for copy in self.private[core].remove(line)]
-        self.count["back_invalidations"] += len(removed)
+        written = False
+        for core in self.holders(line):
+            removed = self.private[core].remove(line)
+            self.count["back_invalidations"] += len(removed)
+            if any(copy.dirty for copy in removed):
+                self.send_home(line, core, time)
+                written = True
         self.forget(line)
-        return any(copy.dirty for copy in removed)
+        return written

@@ -71,6 +71,7 @@ class Run:
     dram: dict[str, int]
     core: dict[str, int]
     coherence: dict[str, int]
+    nodes: list[dict[str, int]]
     operators: list[dict[str, int]]
 
     @property
@@ -128,6 +129,7 @@ class Simulation:
         """Run every core from a label to `halt`."""
         cpu = self.cpu
         cycles, logged, before = cpu.cycles, len(cpu.log()), self._counters()
+        nodes = cpu.node_counters()
         cpu.start(entry)
         assert cpu.run()
         caches, dram, core, operators, coherence = self._counters()
@@ -142,6 +144,7 @@ class Simulation:
             dram=_difference(dram, before[1]),
             core=_difference(core, before[2]),
             coherence=_difference(coherence, before[4]),
+            nodes=[_difference(*pair) for pair in zip(cpu.node_counters(), nodes, strict=True)],
             operators=[_difference(*pair) for pair in zip(operators, before[3], strict=True)],
         )
 

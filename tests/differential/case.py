@@ -120,6 +120,7 @@ def execute(engine: type[Any], case: Case) -> Outcome:
             "DRAM": cpu.dram_counters(),
             "core": cpu.core_counters(),
             "coherence": cpu.coherence_counters(),
+            **{f"node {i}": counts for i, counts in enumerate(cpu.node_counters())},
         },
         mem=np.asarray(cpu.mem).copy(),
         control=cpu.control.copy(),

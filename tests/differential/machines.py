@@ -94,6 +94,11 @@ INTERCONNECT = {
     "interconnect.hop_cycles": (0, 1, 3, 40),
     "interconnect.snoop_cycles": (0, 1, 7, 90),
 }
+NUMA = {
+    "numa.remote_ns": (0, 3.7, 60),
+    "numa.link": ("1GB/s", "9.7GB/s", "100GB/s"),
+    "numa.interleave": ("page", "block"),
+}
 REFRESH = (("0", "0"), ("400", "150"), ("7800", "300"), ("1000", "860"))
 
 
@@ -102,8 +107,8 @@ def _pick(draw: st.DrawFn, choices: dict[str, tuple[object, ...]], most: int) ->
     return [f"{key}={draw(st.sampled_from(choices[key]))}" for key in keys]
 
 
-def _geometry(draw: st.DrawFn, level: str, line: int) -> list[str]:
-    slices = draw(st.sampled_from((1, 2, 3, 5))) if level == "l3" else 1
+def _geometry(draw: st.DrawFn, level: str, line: int, nodes: int) -> list[str]:
+    slices = nodes * draw(st.sampled_from((1, 2, 3, 5))) if level == "l3" else 1
     sets = slices * draw(st.sampled_from((1, 2, 3, 8, 12)))
     ways = draw(st.sampled_from((1, 2, 3, 4, 5, 8)))
     policies = ["lru", "srrip", "random"] if ways in (3, 5) else ["lru", "plru", "srrip", "random"]
@@ -192,12 +197,18 @@ def machines(draw: st.DrawFn) -> tuple[str, tuple[str, ...]]:
     if inclusive:
         sets.append("l3.inclusive=true")
     sets += _pick(draw, INTERCONNECT, 3)
+    nodes = draw(st.sampled_from((1, 1, 2, 2, 3, 8)))
+    if nodes > 1 or draw(st.booleans()):
+        sets.append(f"numa.nodes={nodes}")
+        sets += [f"{key}={draw(st.sampled_from(values))}" for key, values in NUMA.items()]
     for level in ("l1", "l2", "l3")[:keep]:
         if lines:
             sets.append(f"{level}.line={line}")
-        small = draw(st.booleans()) or (level == "l3" and inclusive)  # or nothing ever leaves it
+        small = draw(st.booleans())
+        if level == "l3":
+            small |= inclusive or nodes > 1  # or nothing ever leaves it, or slices cannot be dealt
         if lines or small:
-            sets += _geometry(draw, level, line)
+            sets += _geometry(draw, level, line, nodes)
     if draw(st.booleans()):
         every, length = draw(st.sampled_from(REFRESH))
         sets += [f"dram.trefi_ns={every}", f"dram.trfc_ns={length}"]

@@ -11,9 +11,10 @@ block
                           are those of the run from ``main``, whose first cycle is 0.
 
 The first heading of a table says what its rows are: ``instruction`` (a label, for a later execution
-``label (2)``), ``run`` (``before`` or ``main``), ``level`` (a cache, DRAM or the directory) or
-``operator`` (its number; operators and causes that are left out have no slots). A cell is a number
-worked out by hand, or the calculation that ends in it: ``2 + 7 + 1 = 10``.
+``label (2)``), ``run`` (``before`` or ``main``), ``level`` (a cache, DRAM or the directory),
+``node`` (its number) or ``operator`` (its number; operators and causes that are left out have no
+slots). A cell is a number worked out by hand, or the calculation that ends in it:
+``2 + 7 + 1 = 10``.
 """
 
 from __future__ import annotations
@@ -125,6 +126,7 @@ def measure(example: Example, engine: type[Any]) -> dict[str, Table]:
         "instruction": dict(_instructions(last)),
         "run": {entry: _spaced(run.core) | times[entry] for entry, run in runs.items()},
         "level": {level: _spaced(row) for level, row in levels.items()},
+        "node": {str(i): _spaced(row) for i, row in enumerate(last.nodes)},
         "operator": {
             str(i): {cause: row[cause] for cause in last.cpu.causes()}
             for i, row in enumerate(last.operators)

@@ -1,0 +1,64 @@
+"""Nodes of cores, L3 slices and memory, and the links between them (rule C9); femtoseconds."""
+
+from sim.engine.flat import Flat
+from sim.engine.jit import njit
+from sim.engine.layout import (
+    C_NODE,
+    H_LINK,
+    H_NODE_STATE,
+    H_NODES,
+    H_PAGE_SHIFT,
+    H_PAGES,
+    M_LINES_SENT,
+    M_LINKS,
+    M_LOCAL_READS,
+    M_REMOTE_READS,
+    M_SIZE,
+)
+
+
+@njit
+def node_of(S: Flat, line: int) -> int:
+    """The node that a line lies in."""
+    nodes = S[H_NODES]
+    if nodes == 1:
+        return 0
+    page = line >> S[H_PAGE_SHIFT]
+    pages = S[H_PAGES]
+    return page * nodes // pages if pages else page % nodes
+
+
+@njit
+def number_of(S: Flat, line: int) -> int:
+    """The number of a line among those of its node."""
+    nodes = S[H_NODES]
+    if nodes == 1:
+        return line
+    shift = S[H_PAGE_SHIFT]
+    page = line >> shift
+    pages = S[H_PAGES]
+    if pages:
+        first = (page * nodes // pages * pages + nodes - 1) // nodes
+        return line - (first << shift)
+    return line - ((page - page // nodes) << shift)
+
+
+@njit
+def cross(S: Flat, source: int, target: int, t: int) -> int:
+    """A line that comes at ``t`` to the link between two nodes; returns when it is on its way."""
+    if source == target:
+        return t
+    node = S[H_NODE_STATE] + source * M_SIZE
+    S[node + M_LINES_SENT] += 1
+    start = max(t, S[node + M_LINKS + target])
+    S[node + M_LINKS + target] = start + S[H_LINK]
+    return start
+
+
+@njit
+def count_read(S: Flat, core: int, line: int) -> None:
+    """A line is read from memory for a core."""
+    if S[H_NODES] > 1:
+        node = node_of(S, line)
+        counter = M_LOCAL_READS if S[core + C_NODE] == node else M_REMOTE_READS
+        S[S[H_NODE_STATE] + node * M_SIZE + counter] += 1
