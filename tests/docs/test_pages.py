@@ -120,7 +120,10 @@ def _keys(value: Any, path: str) -> set[str]:
 
 
 def test_every_number_of_the_json_object_is_explained() -> None:
-    result = simulate("toy-llama", "sapphire-rapids", cores=2, ids=[1, 2, 3], tokens=2, batch=2)
+    nodes = ["numa.nodes=2", "numa.remote_ns=50", "numa.link=48GB/s"]
+    result = simulate(
+        "toy-llama", "sapphire-rapids", cores=2, ids=[1, 2, 3], tokens=2, batch=2, overrides=nodes
+    )
     result.races = [Race("tensor x, byte 0x0", "core 0 stores", "core 1 loads")]
     assert _first_column("key | what it is") == _keys(result.to_dict(), "")
 

@@ -67,6 +67,13 @@ def test_machines_show_prints_promised_figures_and_takes_overrides(tickformer):
     )
     assert "16 x 8 os" in systolic.out
     assert "256 flops a cycle" in systolic.out
+    numa = ("numa.nodes=2", "numa.remote_ns=50", "numa.link=48GB/s")
+    nodes = tickformer(
+        "machines", "show", "sapphire-rapids", *(word for key in numa for word in ("--set", key))
+    ).out
+    assert "load-to-use dram remote" in nodes
+    assert "from each of 2 nodes to each other" in nodes
+    assert "remote" not in shown.out
     changed = tickformer("machines", "show", "teach", "--set", "core.rob=99", "--json")
     assert json.loads(changed.out)["core"]["rob"] == 99
     wrong = tickformer("machines", "show", "teach", "--set", "core.robb=99")

@@ -105,6 +105,17 @@ def test_none_removes_a_table():
         ("core.units=3", "set one of core.units.scalar"),
         ("core.rob", "write it as key=value"),
         ("name.first=x", "name is no table"),
+        ("numa.remote_ns=50", "numa.nodes is missing"),
+        ("numa.nodes=2", "numa.remote_ns is missing"),
+        ("numa.nodes=0", "numa.nodes: must be at least 1, not 0"),
+        ("numa.nodes=9", "numa.nodes: must be at most 8, not 9"),
+        ("numa.nodes=1.5", "numa.nodes: must be a whole number, not 1.5"),
+        ("numa.remote_ns=-1", "numa.remote_ns: -1 is no quantity; write it like"),
+        ("numa.link=0", "numa.link: must be at least 0.001"),
+        ("numa.link=fast", "numa.link: 'fast' is no quantity"),
+        ("numa.interleave=line", "numa.interleave: must be 'page' or 'block', not 'line'"),
+        ("numa.node=2", "numa: unknown key 'node'. Did you mean 'nodes'?"),
+        ("numa=2", "numa: must be a table of numa keys, not 2"),
     ],
 )
 def test_a_wrong_override_says_where_what_and_what_is_allowed(override, expected):
@@ -122,6 +133,27 @@ def test_cores_have_the_machine_s_clock_or_their_own(tmp_path):
     assert "core_clocks give every core" in message("clock=2GHz", machine=file)
     with pytest.raises(UserError, match="no clock for core 2"):
         two.clock_of(2)
+
+
+TWO_NODES = ("numa.nodes=2", "numa.remote_ns=50", "numa.link=48GB/s")
+
+
+def test_slices_are_dealt_to_nodes_evenly_and_any_number_of_cores_may_run():
+    assert "l3.slices: 16 cannot be dealt to 3 nodes evenly; make it a multiple of 3" in message(
+        *TWO_NODES, "numa.nodes=3"
+    )
+    assert load_machine("sapphire-rapids", TWO_NODES).nodes == 2
+    without_l3 = load_machine("teach", [*TWO_NODES, "cores=3"])
+    assert [without_l3.node_of_core(core, 3) for core in range(3)] == [0, 0, 1]
+    assert load_machine("teach", [*TWO_NODES, "numa=none"]).nodes == 1
+
+
+def test_another_node_is_two_ways_farther_and_channels_are_those_of_all_nodes():
+    one, two = (figures(load_machine("sapphire-rapids", sets)) for sets in ((), TWO_NODES))
+    assert two.load_to_use_ns["l3 remote"] == one.load_to_use_ns["l3"] + 100
+    assert two.load_to_use_ns["dram remote"] == one.load_to_use_ns["dram"] + 100
+    assert two.load_to_use_ns["dram"] == one.load_to_use_ns["dram"]
+    assert two.dram_gigabytes_per_second == 2 * one.dram_gigabytes_per_second
 
 
 def test_an_impossible_geometry_names_the_nearest_possible_ones():
