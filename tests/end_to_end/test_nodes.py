@@ -26,9 +26,10 @@ def test_values_and_instructions_are_the_same_on_nodes_which_cost_time(cores):
         assert two.account.flops == one.account.flops
         if cores == 1:
             assert two.account.instructions == one.account.instructions
-        assert two.cycles > 1.1 * one.cycles
         reads = [node["local_reads"] + node["remote_reads"] for node in two.account.nodes]
         assert sum(reads) == two.account.dram["reads"]
-        assert min(reads) > 0.2 * sum(reads)
+        if interleave == "page":  # as blocks the weights may lie where the only core is
+            assert two.cycles > 1.1 * one.cycles
+            assert min(reads) > 0.4 * sum(reads)
         assert two.to_dict()["nodes"] == two.account.nodes
     assert "nodes" not in one.to_dict()

@@ -118,7 +118,7 @@ def test_a_sharer_that_may_still_write_is_noticed(monkeypatch):
 
 
 def test_a_line_kept_beyond_an_inclusive_l3_is_noticed(monkeypatch):
-    monkeypatch.setattr(Directory, "back_invalidate", lambda directory, line: False)
+    monkeypatch.setattr(Directory, "back_invalidate", lambda directory, line, time: False)
     overrides = ["l3.ways=2", "l3.size=128", "l3.inclusive=true", "l1.prefetch=none"]
     made = cpu("\n".join([f"{LOAD}\naddi x1, x1, 64"] * 6), "", machine="cortex-a76",
                overrides=overrides)  # fmt: skip

@@ -72,7 +72,7 @@ def test_machines_show_prints_promised_figures_and_takes_overrides(tickformer):
         "machines", "show", "sapphire-rapids", *(word for key in numa for word in ("--set", key))
     ).out
     assert "load-to-use dram remote" in nodes
-    assert "from each of 2 nodes to each other" in nodes
+    assert "2, each with such DRAM; a link of 48 GB/s from each to each" in nodes
     assert "remote" not in shown.out
     changed = tickformer("machines", "show", "teach", "--set", "core.rob=99", "--json")
     assert json.loads(changed.out)["core"]["rob"] == 99
