@@ -9,6 +9,7 @@ window entry, ``Q_`` store-queue entries, ``I_`` store instructions, ``U_`` unit
 level, ``O_`` one row of operation properties, ``P_`` one decoded instruction, ``N_`` the
 next instruction of a core, ``A_`` account columns, ``X_`` causes,
 ``Y_`` a line in the directory, ``Z_`` counters of coherence, ``M_`` a node,
+``R_`` a page of memory,
 ``J_`` an access made ahead.
 Times are core cycles unless the name ends in ``FS`` (integer femtoseconds).
 """
@@ -73,7 +74,7 @@ INF = 1 << 62
     H_NODES,  # number of nodes
     H_NODE_STATE,  # offset of the nodes, M_SIZE words each
     H_PAGE_SHIFT,  # log2 of the lines in a page
-    H_PAGES,  # pages of memory where each node has a run of them, 0: pages go round the nodes
+    H_PAGES,  # offset of the pages, R_SIZE words each, where there are several nodes
     H_LINK,  # how long a line keeps a link from the next, FS
 ) = range(57)
 H_SIZE = 64
@@ -337,6 +338,9 @@ M_LOCAL_READS, M_REMOTE_READS, M_LINES_SENT = range(3)
 M_LINKS = 8
 MAX_NODES = 8
 M_SIZE = M_LINKS + MAX_NODES
+# a page of memory: its node, and the lines of other nodes below it
+R_NODE, R_OTHERS = range(2)
+R_SIZE = 2
 
 # --- DRAM: config block and state, times in femtoseconds -----------------------------------------
 (

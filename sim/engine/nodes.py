@@ -14,33 +14,26 @@ from sim.engine.layout import (
     M_LOCAL_READS,
     M_REMOTE_READS,
     M_SIZE,
+    R_NODE,
+    R_OTHERS,
+    R_SIZE,
 )
 
 
 @njit
 def node_of(S: Flat, line: int) -> int:
     """The node that a line lies in."""
-    nodes = S[H_NODES]
-    if nodes == 1:
+    if S[H_NODES] == 1:
         return 0
-    page = line >> S[H_PAGE_SHIFT]
-    pages = S[H_PAGES]
-    return page * nodes // pages if pages else page % nodes
+    return S[S[H_PAGES] + (line >> S[H_PAGE_SHIFT]) * R_SIZE + R_NODE]
 
 
 @njit
 def number_of(S: Flat, line: int) -> int:
     """The number of a line among those of its node."""
-    nodes = S[H_NODES]
-    if nodes == 1:
+    if S[H_NODES] == 1:
         return line
-    shift = S[H_PAGE_SHIFT]
-    page = line >> shift
-    pages = S[H_PAGES]
-    if pages:
-        first = (page * nodes // pages * pages + nodes - 1) // nodes
-        return line - (first << shift)
-    return line - ((page - page // nodes) << shift)
+    return line - S[S[H_PAGES] + (line >> S[H_PAGE_SHIFT]) * R_SIZE + R_OTHERS]
 
 
 @njit
@@ -58,7 +51,6 @@ def cross(S: Flat, source: int, target: int, t: int) -> int:
 @njit
 def count_read(S: Flat, core: int, line: int) -> None:
     """A line is read from memory for a core."""
-    if S[H_NODES] > 1:
-        node = node_of(S, line)
-        counter = M_LOCAL_READS if S[core + C_NODE] == node else M_REMOTE_READS
-        S[S[H_NODE_STATE] + node * M_SIZE + counter] += 1
+    node = node_of(S, line)
+    counter = M_LOCAL_READS if S[core + C_NODE] == node else M_REMOTE_READS
+    S[S[H_NODE_STATE] + node * M_SIZE + counter] += 1

@@ -60,7 +60,8 @@ def memory_write(S: Flat, line: int, t: int, region: int) -> None:
 
 @njit
 def memory_read(S: Flat, core: int, line: int, t: int, region: int) -> int:
-    count_read(S, core, line)
+    if S[H_NODES] > 1:
+        count_read(S, core, line)
     S[S[H_ACCOUNT] + region * A_COLUMNS + A_DRAM_READ] += 1 << S[H_LINE_SHIFT]
     return dram_read(S, line, t)
 
@@ -85,8 +86,8 @@ def slice_of(S: Flat, cfg: int, line: int) -> int:
 def l3_set(S: Flat, cfg: int, state: int, line: int) -> int:
     """Offset of the line's set in its slice."""
     slices = S[cfg + L_SLICES]
-    number = number_of(S, line)
-    return set_of(S, cfg, state, number // slices if slices > 1 else number)
+    line = number_of(S, line)
+    return set_of(S, cfg, state, line // slices if slices > 1 else line)
 
 
 @njit
@@ -166,7 +167,8 @@ def shared_read(S: Flat, core: int, line: int, t: int, region: int, demand: bool
 
     An answer to another node is asked for as soon as the link can take it.
     """
-    t = cross(S, node_of(S, line), S[core + C_NODE], t)
+    if S[H_NODES] > 1:
+        t = cross(S, node_of(S, line), S[core + C_NODE], t)
     cfg = S[H_L3]
     if S[cfg + L_PRESENT] == 0:
         return memory_read(S, core, line, t, region) * LEVELS + (X_DRAM - X_L1)

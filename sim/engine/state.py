@@ -242,18 +242,17 @@ def put_dram(S: I64, machine: Machine, cfg: int) -> int:
     return words
 
 
-def nodes_of(machine: Machine, memory: MemoryMap) -> dict[int, int]:
-    """Header words of nodes and the links between them."""
-    numa = machine.numa
-    if numa is None:
-        return {at.H_NODES: 1}
-    pages = -(-memory.total_bytes // PAGE_BYTES)
-    return {
-        at.H_NODES: numa.nodes,
-        at.H_PAGE_SHIFT: shift_of(PAGE_BYTES // machine.l1.line),
-        at.H_PAGES: pages if numa.interleave == BLOCKS else 0,
-        at.H_LINK: fs(machine.l1.line / numa.link),
-    }
+def page_table(machine: Machine, memory: MemoryMap) -> I64:
+    """Of every page its node, and the lines of other nodes below it; empty with one node."""
+    count = -(-memory.total_bytes // PAGE_BYTES) if machine.nodes > 1 else 0
+    page = np.arange(count, dtype=np.int64)
+    if machine.numa and machine.numa.interleave == BLOCKS:
+        node = page * machine.nodes // max(count, 1)
+        others = -(-node * count // machine.nodes)  # those of the blocks before
+    else:
+        node = page % machine.nodes
+        others = page - page // machine.nodes
+    return np.stack([node, others * (PAGE_BYTES // machine.l1.line)], axis=1)
 
 
 def put_ops(S: I64, ops: int, core: Core) -> None:
@@ -323,6 +322,8 @@ def build(
     coherence = outer.take(len(COHERENCE_COUNTERS))
     times = outer.take(cores)
     node_state = outer.take(machine.nodes * at.M_SIZE)
+    pages = page_table(machine, memory)
+    pages_at = outer.take(pages.size)
     dram_state = outer.end = (outer.end + 7) // 8 * 8
 
     header = np.zeros(outer.end, dtype=np.int64)
@@ -341,6 +342,7 @@ def build(
         put_ops(S, ops, kind.core)
         put_cache(S, l1, kind.l1, None)
         put_cache(S, l2, kind.l2, None)
+    S[pages_at : pages_at + pages.size] = pages.reshape(-1)
     if machine.l3:
         size = cache_words(machine.l3)
         mshrs = machine.l3.mshrs + max(map(private_mshrs, kinds))
@@ -399,8 +401,11 @@ def build(
         at.H_COHERENCE: coherence,
         at.H_TIMES: times,
         at.H_AHEAD: ahead,
+        at.H_NODES: machine.nodes,
         at.H_NODE_STATE: node_state,
-        **nodes_of(machine, memory),
+        at.H_PAGES: pages_at,
+        at.H_PAGE_SHIFT: shift_of(PAGE_BYTES // machine.l1.line),
+        at.H_LINK: fs(machine.l1.line / machine.numa.link) if machine.numa else 0,
     }
     for word, value in values_of.items():
         S[word] = value
