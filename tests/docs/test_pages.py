@@ -171,7 +171,7 @@ def test_the_first_load_of_the_first_kernel_is_worked_out_from_the_machine_file(
 
 def test_the_machine_files_shown_load(tmp_path: Path) -> None:
     shown = [block.text for block in blocks("docs/machines.md") if block.language == "toml"]
-    assert len(shown) == 4
+    assert len(shown) == 5
     for text in shown:
         file = tmp_path / "mine.toml"
         file.write_text(text, encoding="utf-8")
