@@ -156,8 +156,8 @@ def _shared(machine: Machine) -> RenderableType:
             f"{dram.gigabytes_per_second:g} GB/s with {dram.banks} banks each",
         ],
     ]
-    if machine.numa is not None:
-        numa = machine.numa
+    numa = machine.numa
+    if numa is not None and numa.nodes > 1:
         link = f"a link of {numa.link:g} GB/s from each to each, {numa.remote_ns:g} ns away"
         rows.append(["nodes", f"{numa.nodes}, each with such DRAM; {link}; by {numa.interleave}"])
     return table("What the cores share", ["", ""], rows, left=("",))

@@ -509,7 +509,7 @@ class Interconnect(Section):
         return abs(a % columns - b % columns) + abs(a // columns - b // columns)
 
 
-PAGES, BLOCKS = "page", "block"  # how memory is dealt to nodes
+BLOCKS = "block"  # how memory may be dealt to nodes
 
 
 class Numa(Section):
