@@ -7,9 +7,8 @@ that knows an offset; compiled code sees the names as constants.
 Names: ``H_`` header words, ``C_`` words of a core block (relative to its base), ``E_`` fields of a
 window entry, ``Q_`` store-queue entries, ``I_`` store instructions, ``U_`` units, ``L_`` one cache
 level, ``O_`` one row of operation properties, ``P_`` one decoded instruction, ``N_`` the
-next instruction of a core, ``A_`` account columns, ``X_`` causes,
-``Y_`` a line in the directory, ``Z_`` counters of coherence, ``M_`` a node, ``R_`` a page of memory,
-``J_`` an access made ahead.
+next instruction of a core, ``A_`` account columns, ``X_`` causes, ``Y_`` a line in the directory,
+``Z_`` counters of coherence, ``M_`` a node, ``R_`` a page of memory, ``J_`` an access made ahead.
 Times are core cycles unless the name ends in ``FS`` (integer femtoseconds).
 """
 
