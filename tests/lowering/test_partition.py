@@ -84,7 +84,9 @@ def test_cores_change_no_bit_anywhere(
         assert shared[1] == alone[batch][1]
 
 
-@pytest.mark.parametrize("length", [1, pytest.param(5, marks=pytest.mark.slow), 33])
+@pytest.mark.parametrize(
+    "length", [1, *(pytest.param(length, marks=pytest.mark.slow) for length in (5, 33))]
+)
 def test_prompts_of_any_length(length: int) -> None:
     """Fewer row blocks than cores leave cores without rows."""
     config = MODELS["odd-llama"]

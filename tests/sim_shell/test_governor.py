@@ -161,7 +161,7 @@ loop: addi x1, x1, -1
 LOW_AND_HIGH = {"low": 500, "high": 2000, "period": 1000 * NS}
 
 
-@pytest.mark.parametrize("engine", [Cpu, ReferenceCpu])
+@pytest.mark.parametrize("engine", [Cpu, pytest.param(ReferenceCpu, marks=pytest.mark.slow)])
 def test_a_memory_aware_governor_slows_the_core_that_waits_for_memory(engine):
     sources = [assemble(READS), assemble(ADDS)]
     machine = load_machine("teach", ["cores=2"])
