@@ -142,9 +142,7 @@ def in_a_process(command, **variables):
 
 
 @pytest.mark.skipif(JIT_DISABLED, reason="compares with compiled code")
-@pytest.mark.parametrize(
-    "name", [pytest.param("teach", marks=pytest.mark.slow), "sapphire-rapids"]
-)
+@pytest.mark.parametrize("name", [pytest.param("teach", marks=pytest.mark.slow), "sapphire-rapids"])
 def test_without_compilation_every_cycle_and_byte_is_the_same(name):
     printed = in_a_process(["-c", SCRIPT.format(name)], NUMBA_DISABLE_JIT="1")
     assert json.loads(printed) == json.loads(json.dumps(result(name)))
