@@ -41,6 +41,7 @@ from sim.engine.layout import (
     H_RUNNING,
     H_SIGNALLED,
     H_TIMES,
+    H_TURN,
     INF,
     KIND_LOAD,
     RUN_DEADLOCK,
@@ -55,6 +56,7 @@ from sim.engine.layout import (
     X_WAIT,
 )
 from sim.engine.stores import drain
+from sim.engine.turns import first_behind, note_next, turn_end
 from sim.engine.window import entry, retire
 
 
@@ -146,22 +148,19 @@ def step(S: Flat, P: Flat, T: Flat, M: Flat, core: int, t: int) -> int:
 
 
 @njit
-def wake_waiting(S: Flat, fs: int) -> None:
-    """Cores whose awaited signal came at ``fs`` look at it in that cycle (F8)."""
+def wake_waiting(S: Flat, giver: int, t: int) -> None:
+    """Cores whose awaited signal another one gave in its cycle ``t`` look at it (F8)."""
+    fs = cycle_to_fs(S, giver, t)
     for i in range(S[H_CORES]):
         core = S[H_CORE_BASE] + i * S[H_CORE_STRIDE]
         if S[core + C_DISPATCH_NEXT] == -1:
-            S[core + C_DISPATCH_NEXT] = fs_to_cycle(S, core, fs)
-            S[core + C_NEXT] = min(S[core + C_NEXT], S[core + C_DISPATCH_NEXT])
-            S[S[H_TIMES] + i] = next_time(S, core)
+            looks = fs_to_cycle(S, core, fs)
+            if S[H_TURN]:  # it may have had its turn
+                looks = max(looks, first_behind(S, core, giver, fs))
+            S[core + C_DISPATCH_NEXT] = looks
+            S[core + C_NEXT] = min(S[core + C_NEXT], looks)
+            note_next(S, core)
     S[H_SIGNALLED] = 0
-
-
-@njit
-def next_time(S: Flat, core: int) -> int:
-    """When the core's next event is, in femtoseconds; INF: it waits for another core."""
-    cycle = S[core + C_NEXT]
-    return cycle_to_fs(S, core, cycle) if cycle < INF else INF
 
 
 @njit
@@ -178,8 +177,8 @@ def advance(
 
     ``until_fs`` is INF where nothing happens outside; even then ``end_fs`` is the end.
 
-    The core with the earliest next event goes first (ties: the lower number), so shared levels see
-    requests in the order of time.  Returns a RUN_ code.
+    The core whose next cycle has the earliest place goes first (ties: the lower number), and goes
+    on until another's turn has come.  Returns a RUN_ code.
     """
     S = flat(state)
     P = flat(programs)
@@ -192,35 +191,49 @@ def advance(
     # one core, and nothing to be in time for: its cycles will do for times
     timed = cores > 1 or until_fs < INF
     end = min(until_fs, end_fs) if timed else fs_to_cycle(S, base, end_fs)
-    for i in range(cores):
-        core = base + i * stride
-        S[times + i] = next_time(S, core) if timed else S[core + C_NEXT]
-    for _ in range(steps):
+    last = turn_end(S, end)
+    S[times] = S[base + C_NEXT]
+    if timed:
+        for i in range(cores):
+            note_next(S, base + i * stride)
+    while steps > 0:
         if S[H_RUNNING] == 0:
             return RUN_HALTED
         best = 0
+        second = 0
         best_fs = S[times]
         second_fs = INF
         for i in range(1, cores):
             fs = S[times + i]
             if fs < best_fs:
+                second = best
                 second_fs = best_fs
-                best_fs = fs
                 best = i
+                best_fs = fs
             elif fs < second_fs:
+                second = i
                 second_fs = fs
         if best_fs >= end:
             return RUN_DEADLOCK if best_fs == INF else RUN_UNTIL
         core = base + best * stride
-        t = S[core + C_NEXT]
-        limit = min(second_fs, until_fs)
-        S[core + C_HORIZON] = max(fs_to_cycle(S, core, limit), t + 1) if limit < INF else INF
-        code = step(S, P, T, M, core, t)
-        if code != NO_FAULT:
-            S[H_FAULT] = code
-            S[H_FAULT_CORE] = best
-            return RUN_FAULT
-        S[times + best] = next_time(S, core) if timed else S[core + C_NEXT]
-        if S[H_SIGNALLED]:
-            wake_waiting(S, best_fs)
+        if second_fs < last:
+            S[core + C_HORIZON] = first_behind(S, core, base + second * stride, second_fs)
+        else:
+            S[core + C_HORIZON] = fs_to_cycle(S, core, last) if timed else last
+        while True:
+            t = S[core + C_NEXT]
+            code = step(S, P, T, M, core, t)
+            if code != NO_FAULT:
+                S[H_FAULT] = code
+                S[H_FAULT_CORE] = best
+                return RUN_FAULT
+            steps -= 1
+            if S[H_SIGNALLED]:
+                wake_waiting(S, core, t)
+                break
+            if S[core + C_NEXT] >= S[core + C_HORIZON] or steps <= 0:
+                break
+        S[times + best] = S[core + C_NEXT]
+        if timed:
+            note_next(S, core)
     return RUN_STEPS

@@ -5,7 +5,7 @@ in one go even past the next events of other cores.  What another core can do to
 line removed from this L1.  Then those behind that moment are taken back and made again.
 """
 
-from sim.engine.clock import cycle_to_fs, fs_to_cycle
+from sim.engine.clock import cycle_to_fs
 from sim.engine.flat import Flat
 from sim.engine.jit import njit
 from sim.engine.layout import (
@@ -24,10 +24,7 @@ from sim.engine.layout import (
     E_LEVEL,
     E_UNIT,
     H_AHEAD,
-    H_CORE_BASE,
-    H_CORE_STRIDE,
     H_LEVEL1,
-    H_TIMES,
     H_WALKER,
     J_BYTE,
     J_CYCLE,
@@ -51,6 +48,7 @@ from sim.engine.layout import (
 )
 from sim.engine.level import set_of
 from sim.engine.sets import find, to_front
+from sim.engine.turns import first_behind, note_next
 
 
 @njit
@@ -101,10 +99,7 @@ def take_back(S: Flat, core: int) -> None:
     The load then goes on from there; neither does the walking core run past that cycle.
     """
     walker = S[H_WALKER]
-    fs = cycle_to_fs(S, walker, S[walker + C_WALK])
-    first = fs_to_cycle(S, core, fs)
-    if core < walker and cycle_to_fs(S, core, first) == fs:
-        first += 1  # this core's cycle goes first (T3)
+    first = first_behind(S, core, walker, cycle_to_fs(S, walker, S[walker + C_WALK]))
     n = S[core + C_AHEAD]
     a = core + S[H_AHEAD] + (n - 1) * J_SIZE
     if S[a + J_CYCLE] < first:
@@ -128,7 +123,5 @@ def take_back(S: Flat, core: int) -> None:
     S[core + C_UNITS + S[e + E_UNIT] * U_SIZE + U_FREE] = S[a + J_SLOT]
     S[e + E_LEVEL] = S[a + J_LEVEL]
     S[core + C_NEXT] = min(S[core + C_NEXT], S[a + J_CYCLE])
-    again = cycle_to_fs(S, core, S[core + C_NEXT])
-    S[S[H_TIMES] + (core - S[H_CORE_BASE]) // S[H_CORE_STRIDE]] = again
-    horizon = max(fs_to_cycle(S, walker, again), S[walker + C_WALK] + 1)
+    horizon = first_behind(S, walker, core, note_next(S, core))
     S[walker + C_HORIZON] = min(S[walker + C_HORIZON], horizon)

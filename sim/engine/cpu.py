@@ -24,6 +24,7 @@ from sim.engine import check, state
 from sim.engine import layout as at
 from sim.engine.advance import advance, charge_idle
 from sim.engine.clock import cycle_to_fs, fs_to_cycle
+from sim.engine.turns import place, turn_end
 from sim.engine.values import SLOT, aligned_zeros
 from sim.machine.clocks import END_FS, check_clock, end_of_time
 from sim.machine.schema import Machine
@@ -85,6 +86,7 @@ class Cpu:
         self._P = built.P
         self._M = self.mem if self.mem is not None else np.zeros(64, dtype=np.uint8)
         slots = len(programs) * machine.core.tiles.count if values else 1
+        self._latest = 0  # start of the last cycle worked on before a change of clock
         self._T = aligned_zeros(slots * SLOT, np.float32)
         words = memory.control_bytes // 8
         self.control: NDArray[np.int64] = self._S[built.control : built.control + words]
@@ -93,8 +95,9 @@ class Cpu:
 
     def start(self, entry: str = "main") -> None:
         """Let every core begin at a label of its program, in its first cycle after all halted."""
-        signals = int(self._S[at.H_SIGNALS])
-        self._S[signals : signals + state.SIGNALS] = 0
+        for word in (at.H_SIGNALS, at.H_SIGNAL_TIMES):
+            start = int(self._S[word])
+            self._S[start : start + state.SIGNALS] = 0
         begins = self.core_cycles
         for i, program in enumerate(self.programs):
             core = self._core(i)
@@ -139,7 +142,8 @@ class Cpu:
             code = advance(S, self._P, self._T, self._M, bound, END_FS, STEPS)
             if code == at.RUN_UNTIL and bound > END_FS:
                 raise end_of_time()
-            yield env.timeout((bound if code == at.RUN_UNTIL else self.now_fs) - env.now)
+            reached = bound if code == at.RUN_UNTIL else int(place(S, self.now_fs))
+            yield env.timeout(max(reached - env.now, 0))
             if code == at.RUN_HALTED:
                 return True
             if code == at.RUN_FAULT:
@@ -152,14 +156,16 @@ class Cpu:
                 return False
 
     def set_clock(self, core: int, megahertz: int) -> None:
-        """Change a core's clock from its first cycle at or after now (T5); `UserError` if it can't.
+        """Change a core's clock from its first cycle behind now (T5); `UserError` if it can't.
 
         Now is the environment's: a SimPy process calls this in the middle of a run.
         """
         check_clock(core, len(self.programs), megahertz)
         words = self._core(core)
         offset = self._offset(core)
-        cycle = fs_to_cycle(self._S, offset, math.ceil(self.environment.now))
+        self._latest = self.now_fs
+        when = turn_end(self._S, math.ceil(self.environment.now))
+        cycle = fs_to_cycle(self._S, offset, when)
         start = cycle_to_fs(self._S, offset, cycle)
         words[at.C_ANCHOR_CYCLE] = words[at.C_US_CYCLE] = cycle
         words[at.C_ANCHOR_FS] = words[at.C_US_FS] = start
@@ -210,9 +216,9 @@ class Cpu:
     def now_fs(self) -> int:
         """Simulated time in femtoseconds: of the last cycle worked on, or of a SimPy event since.
 
-        A cycle before its core's last change of clock lies before that event.
+        Cycles before their core's last change of clock count as they were then.
         """
-        now = math.ceil(self.environment.now)
+        now = max(math.ceil(self.environment.now), self._latest)
         for i in range(len(self.programs)):
             core = self._core(i)
             if core[at.C_NOW] >= core[at.C_ANCHOR_CYCLE]:

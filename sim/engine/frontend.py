@@ -6,6 +6,7 @@ order.  What follows (issue, caches, retirement) decides only *when*.
 
 from isa.faults import Fault
 from isa.table import OP
+from sim.engine.clock import cycle_to_fs, fs_to_cycle
 from sim.engine.decode import NO_FAULT, decode, fault
 from sim.engine.execute import branch_target, result_shape, run_control, run_scalar, run_tile
 from sim.engine.flat import Flat
@@ -102,9 +103,11 @@ from sim.engine.layout import (
     H_INSTRUCTIONS,
     H_RUNNING,
     H_SIGNALLED,
+    H_SIGNAL_TIMES,
     H_SIGNALS,
     H_SQ,
     H_SQ_RING,
+    H_TURN,
     H_VALUES,
     HELD_NONE,
     INF,
@@ -372,6 +375,12 @@ def synchronise(S: Flat, P: Flat, core: int, ip: int, slot: int, t: int) -> bool
             S[core + C_WAIT_COUNT] = count
             return False
         S[core + C_WAIT_SIGNAL] = -1
+        if S[H_TURN]:
+            given = fs_to_cycle(S, core, S[S[H_SIGNAL_TIMES] + counter])
+            if given > t:  # by a core that is ahead
+                S[core + C_BLOCK] = BLOCK_WAIT
+                S[core + C_DISPATCH_NEXT] = given
+                return False
         return True
     if not fence_done(S, core, t):
         S[core + C_BLOCK] = BLOCK_FENCE
@@ -385,6 +394,9 @@ def synchronise(S: Flat, P: Flat, core: int, ip: int, slot: int, t: int) -> bool
         return False
     counter = P[ip + P_A]
     S[S[H_SIGNALS] + counter] += 1
+    if S[H_TURN]:
+        last = S[H_SIGNAL_TIMES] + counter
+        S[last] = max(S[last], cycle_to_fs(S, core, t))
     for i in range(S[H_CORES]):  # those who wait for it look again
         other = S[H_CORE_BASE] + i * S[H_CORE_STRIDE]
         if other != core and S[other + C_WAIT_SIGNAL] == counter:

@@ -8,7 +8,8 @@ Names: ``H_`` header words, ``C_`` words of a core block (relative to its base),
 window entry, ``Q_`` store-queue entries, ``I_`` store instructions, ``U_`` units, ``L_`` one cache
 level, ``O_`` one row of operation properties, ``P_`` one decoded instruction, ``N_`` the
 next instruction of a core, ``A_`` account columns, ``X_`` causes, ``Y_`` a line in the directory,
-``Z_`` counters of coherence, ``M_`` a node, ``R_`` a page of memory, ``J_`` an access made ahead.
+``Z_`` counters of coherence, ``M_`` a node, ``R_`` a page of memory, ``J_`` an access made ahead,
+``T_`` a port of lines.
 Times are core cycles unless the name ends in ``FS`` (integer femtoseconds).
 """
 
@@ -28,6 +29,7 @@ INF = 1 << 62
     H_REGIONS,  # number of operators
     H_ACCOUNT,  # offset of core 0's account, which has the bytes of DRAM of all cores
     H_SIGNALS,  # offset of the signal counters
+    H_SIGNAL_TIMES,  # offset of the starts of the cycles of the last signals, by counter, FS
     H_INSTRUCTIONS,  # dispatched by all cores
     H_INSTRUCTION_LIMIT,
     H_FAULT,  # a number of isa.faults.Fault, 0: none
@@ -65,7 +67,8 @@ INF = 1 << 62
     H_SNOOP,  # how long a core takes to answer another's request, FS
     H_DIRECTORY,  # offset of the directory, Y_SIZE words a line; 0: one core needs none
     H_COHERENCE,  # offset of the counters of sim.account.COHERENCE_COUNTERS
-    H_TIMES,  # offset of the cores' next events, FS; INF: none
+    H_TURN,  # how long a core goes on before the next one, FS; 0: cycle by cycle
+    H_TIMES,  # offset of the places of the cores' next cycles (sim/engine/turns.py); INF: none
     H_SIGNALLED,  # 1: a core has raised a counter that others wait for
     H_WALKER,  # offset of the core whose walk is under way
     H_AHEAD,  # core block: offset of the accesses made ahead
@@ -74,7 +77,7 @@ INF = 1 << 62
     H_PAGE_SHIFT,  # log2 of the lines in a page
     H_PAGES,  # offset of the pages, R_SIZE words each, where there are several nodes
     H_LINK,  # how long a line keeps a link from the next, FS
-) = range(57)
+) = range(59)
 H_SIZE = 64
 
 MAX_UNITS = 8
@@ -256,6 +259,11 @@ J_CYCLE, J_TAGS, J_POSITION, J_ROW, J_BYTE, J_SLOT, J_DONE, J_LEVEL = range(8)
 J_SIZE = 8
 AHEAD_ENTRIES = 64
 
+# --- a port of lines: how many have passed, and a ring of when the last ones did, FS --------------
+T_PASSED, T_STARTS = range(2)
+PORT_LINES = 64
+PORT_SIZE = 72
+
 # --- a cache level: config block -----------------------------------------------------------------
 (
     L_PRESENT,
@@ -282,7 +290,7 @@ PREFETCH_NONE, PREFETCH_NEXT_LINE, PREFETCH_STRIDE = range(3)
 
 # --- a cache level: state ------------------------------------------------------------------------
 (
-    V_PORT,  # bandwidth used so far: byte position (L3: femtoseconds)
+    V_PORT,  # of L2: bandwidth used so far, a byte position
     V_MSHR_HEAD,
     V_MSHR_TAIL,
     V_HITS,
@@ -301,7 +309,8 @@ V_MSHR = 16  # ring of (line, fill * LEVELS + level), ascending by fill; line -1
 MSHR_RING = 4096
 V_STRIDES = V_MSHR + 2 * MSHR_RING  # stride table: pc, last line, stride, confidence
 STRIDE_ENTRIES = 64
-V_TAGS = V_STRIDES + 4 * STRIDE_ENTRIES  # sets x L_SET_WORDS; a set: see sim/engine/replacement.py
+V_LINES_PORT = V_STRIDES + 4 * STRIDE_ENTRIES  # of a slice of L3
+V_TAGS = V_LINES_PORT + PORT_SIZE  # sets x L_SET_WORDS; a set: see sim/engine/replacement.py
 # a tag word: line << TAG_SHIFT | flags; -1: empty
 TAG_SHIFT = 8
 TAG_DIRTY = 1

@@ -32,10 +32,10 @@ from sim.engine.layout import (
     TAG_IN_FLIGHT,
     TAG_SHIFT,
     V_HITS,
+    V_LINES_PORT,
     V_MERGES,
     V_MISSES,
     V_MSHR_STALLS,
-    V_PORT,
     V_WRITEBACKS,
     X_DRAM,
     X_L1,
@@ -47,6 +47,7 @@ from sim.engine.layout import (
 )
 from sim.engine.level import LEVEL_BITS, LEVELS, hit, mshr_held, mshr_take, mshr_wait, set_of
 from sim.engine.nodes import count_read, cross, node_of, number_of
+from sim.engine.port import pass_line
 from sim.engine.replacement import placed, room, used
 from sim.engine.sets import find
 from sim.engine.snoops import remove
@@ -127,20 +128,12 @@ def l3_insert(S: Flat, state: int, line: int, flags: int, t: int, region: int) -
 
 
 @njit
-def l3_port(S: Flat, cfg: int, state: int, t: int) -> int:
-    """Take the slice's bandwidth for one line; returns when the request is served."""
-    start = max(t, S[state + V_PORT])
-    S[state + V_PORT] = start + S[cfg + L_BANDWIDTH]
-    return start
-
-
-@njit
 def shared_port(S: Flat, line: int, t: int) -> int:
     """A request arrives at the line's home at ``t``; returns when it has passed the port."""
     cfg = S[H_L3]
     if S[cfg + L_PRESENT] == 0:
         return t
-    return l3_port(S, cfg, slice_of(S, cfg, line), t)
+    return pass_line(S, slice_of(S, cfg, line) + V_LINES_PORT, t, S[cfg + L_BANDWIDTH])
 
 
 @njit
@@ -205,7 +198,7 @@ def shared_write(S: Flat, core: int, line: int, t: int, region: int) -> None:
         memory_write(S, line, t, region)
         return
     state = slice_of(S, cfg, line)
-    t = l3_port(S, cfg, state, t)
+    t = pass_line(S, state + V_LINES_PORT, t, S[cfg + L_BANDWIDTH])
     tags = l3_set(S, cfg, state, line)
     position = find(S, tags, S[cfg + L_WAYS], line)
     if position >= 0:

@@ -170,7 +170,7 @@ def empty_cache(state: I64, cache: Cache, mshrs: int) -> None:
     """
     state[at.V_DRAWN] = cache.replacement_seed
     state[at.V_MSHR_MASK] = power_above(mshrs + 1) - 1
-    state[at.V_STRIDES : at.V_TAGS : 4] = -1
+    state[at.V_STRIDES : at.V_LINES_PORT : 4] = -1
     state[at.V_TAGS :] = -1
 
 
@@ -316,6 +316,7 @@ def build(
     account_words = max(regions, 1) * at.A_COLUMNS
     account = outer.take(cores * account_words)
     signals = outer.take(SIGNALS)
+    signal_times = outer.take(SIGNALS)
     control = outer.take(memory.control_bytes // 8)
     log_at = outer.take(log * at.G_SIZE) if log else 0
     l3_state = outer.take(cache_words(machine.l3) * machine.homes) if machine.l3 else 0
@@ -373,6 +374,7 @@ def build(
         at.H_REGIONS: max(regions, 1),
         at.H_ACCOUNT: account,
         at.H_SIGNALS: signals,
+        at.H_SIGNAL_TIMES: signal_times,
         at.H_INSTRUCTION_LIMIT: at.INF,
         at.H_LOG: log_at,
         at.H_LOG_CAPACITY: log,
@@ -399,6 +401,7 @@ def build(
         at.H_SNOOP: machine.interconnect.snoop_cycles * l3_cycle,
         at.H_DIRECTORY: directory if cores > 1 else 0,
         at.H_COHERENCE: coherence,
+        at.H_TURN: fs(machine.turn_ns) if cores > 1 else 0,
         at.H_TIMES: times,
         at.H_AHEAD: ahead,
         at.H_NODES: machine.nodes,

@@ -39,6 +39,7 @@ MAX_BYTES = 4 << 30
 MAX_CYCLES = 1_000_000
 MAX_ENTRIES = 1 << 16
 MAX_NS = 1e6
+MAX_TURN_NS = 1e3  # far more than a request takes to L3 and back
 MIN_RATE, MAX_RATE = 1e-3, 1e5
 
 Bytes = Annotated[
@@ -571,6 +572,7 @@ class Machine(Section):
 
     ``clock`` is that of all cores, or, with ``core_clocks``, only of an L3 without one of its own.
     With ``core_type`` every core is one of ``core_types``, or "core": ``core``, ``l1``, ``l2``.
+    Several cores are worked on in turns of ``turn_ns``, or, if that is 0, cycle by cycle (T3).
     """
 
     name: str
@@ -579,6 +581,7 @@ class Machine(Section):
     cores: Annotated[int, Field(ge=1, le=MAX_CORES)] = 1
     core_clocks: Annotated[tuple[Megahertz, ...] | None, NONE] = None
     core_type: Annotated[tuple[str, ...] | None, NONE] = None
+    turn_ns: Annotated[Nanoseconds, Field(le=MAX_TURN_NS)] = 0
     core: Core
     core_types: dict[str, CoreType] = {}
     l1: Cache

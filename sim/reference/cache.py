@@ -9,6 +9,7 @@ to each other's lines is in `directory`; here is only what a line marked shared 
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -93,10 +94,14 @@ class Crossing:
         self.below.write(line, self.clock.start(time), who)
 
 
-class Port:
-    """Bandwidth towards the level above (M4), in the order of walks.
+REMEMBERED = 64  # lines that passed a port in fs
 
-    A line takes line bytes / width of a cycle; ``position`` counts bytes that could have passed.
+
+class Port:
+    """Bandwidth towards the level above (M4): a line takes line bytes / width of a cycle.
+
+    In core cycles, ``position`` counts bytes that could have passed; in fs, ``starts`` says when
+    the latest lines passed.
     """
 
     def __init__(self, line_bytes: int, width: int, cycle: int) -> None:
@@ -104,6 +109,7 @@ class Port:
         self.width = width
         self.cycle = cycle
         self.position = 0
+        self.starts: list[int] = []
 
     def serve(self, time: int) -> int:
         """Pass one line that comes at ``time``; returns when it is served."""
@@ -112,8 +118,13 @@ class Port:
             served = self.position // self.width
             self.position += self.line_bytes
             return served
-        served = max(self.position, time)
-        self.position = served - (-self.line_bytes * self.cycle // self.width)
+        length = -(-self.line_bytes * self.cycle // self.width)
+        served = time
+        for start in self.starts:  # ascending
+            if start < served + length and served < start + length:
+                served = start + length
+        insort(self.starts, served)
+        del self.starts[:-REMEMBERED]
         return served
 
 

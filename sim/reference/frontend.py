@@ -131,6 +131,10 @@ class FrontEnd:
             if self.state.counters.get(counter, 0) < self.state.x[register]:
                 self.waits_for = (counter, self.state.x[register])
                 return "wait"
+            given = core.seen_from(counter)
+            if given > cycle:  # by a core that is ahead (T3)
+                core.wake(given)
+                return "wait"
         return ""
 
     def _no_room(self, instr: Instr, op: Op) -> str:

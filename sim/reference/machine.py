@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from sim.machine.clocks import END_FS, check_clock, end_of_time
 from sim.machine.schema import Machine
 from sim.reference.account import Account
 from sim.reference.cache import Below, Cache, Crossing, FirstLevel
-from sim.reference.clock import Clock
+from sim.reference.clock import Clock, nanoseconds
 from sim.reference.core import Core
 from sim.reference.directory import Directory
 from sim.reference.dram import Dram
@@ -85,6 +86,10 @@ class ReferenceCpu:
         self._instructions = 0
         self._limit: int | None = None
         self._cycles_done = 0
+        self._at_work: tuple[int, int] = (0, 0)  # start and core of the cycle worked on
+        self._latest = 0  # the latest of these starts
+        self._given: dict[int, int] = {}  # counter -> start of the cycle of its last signal
+        self._turn = nanoseconds(machine.turn_ns) if len(programs) > 1 else 0
         self._signalled = self.environment.event()
         self._build_caches(check_coherence)
         self._counters: dict[int, int] = {}
@@ -99,6 +104,7 @@ class ReferenceCpu:
                 self._accounts[number],
                 self._count_instruction,
                 self._retired,
+                partial(self._seen_from, number),
             )
             for number, program in enumerate(programs)
         ]
@@ -140,6 +146,7 @@ class ReferenceCpu:
     def start(self, entry: str = "main") -> None:
         """Let every core begin at a label of its program, in its first cycle after all halted."""
         self._counters.clear()
+        self._given.clear()
         begins = self.core_cycles
         recording = self._races.begin(self.programs, self.memory) if self._races else None
         for core, program, begin in zip(self._cores, self.programs, begins, strict=True):
@@ -192,12 +199,14 @@ class ReferenceCpu:
         return self.running
 
     def set_clock(self, core: int, megahertz: int) -> None:
-        """Change a core's clock from its first cycle at or after now (T5); `UserError` if it can't.
+        """Change a core's clock from its first cycle behind now (T5); `UserError` if it can't.
 
         Now is the environment's: a SimPy process calls this in the middle of a run.
         """
         check_clock(core, len(self._cores), megahertz)
-        self.clocks[core].change(self.now_fs, megahertz)
+        now = math.ceil(self.environment.now)
+        begun = now % self._turn if self._turn else 0
+        self.clocks[core].change(now + self._turn - begun if begun else now, megahertz)
         life = self._lives.get(core)
         if life is not None and life.is_alive:
             life.interrupt()  # its next cycle starts at another time
@@ -216,8 +225,11 @@ class ReferenceCpu:
         """The SimPy process of a core: from one cycle in which something happens to the next."""
         while not core.state.halted:
             yield from self._await_cycle(core)
-            if self.now_fs >= END_FS:
+            if self.environment.now >= END_FS:
                 raise end_of_time()
+            begins = self.clocks[core.number].start(core.next)
+            self._at_work = begins, core.number
+            self._latest = max(self._latest, begins)
             counters = dict(core.state.counters)
             try:
                 core.cycle(core.next)
@@ -226,6 +238,9 @@ class ReferenceCpu:
                 fault, arguments = trap.fault, trap.arguments
                 raise simulation_fault(fault, arguments, program, pc, self.memory) from None
             self._cycles_done += 1
+            for counter, count in core.state.counters.items():
+                if count != counters.get(counter, 0):
+                    self._given[counter] = max(self._given.get(counter, 0), begins)
             if counters != core.state.counters:
                 self._signal()
 
@@ -256,14 +271,29 @@ class ReferenceCpu:
                 continue
             if not (waits and signalled.triggered):
                 return
-            core.next = self.clocks[core.number].first_at(self.now_fs)
+            looks = self._looks(core)
+            core.next = looks if core.next < 0 else min(looks, core.next)
+
+    def _looks(self, core: Core) -> int:
+        """The cycle in which a core sees the signal just given: if it had its turn, in the next."""
+        given, giver = self._at_work
+        if self._turn and core.number < giver:
+            given += self._turn - given % self._turn
+        return self.clocks[core.number].first_at(given)
+
+    def _seen_from(self, core: int, counter: int) -> int:
+        """The first cycle of a core in which it may see the last signal of a counter (F8)."""
+        return self.clocks[core].first_at(self._given.get(counter, 0))
 
     def _at(self, core: Core) -> simpy.Event:
-        """The start of the core's next cycle; of several cores the lowest goes first (T3)."""
+        """The start of the core's next cycle, or of its turn; the lowest core goes first (T3)."""
         event = simpy.Event(self.environment)
         event._ok = True
         event._value = None
-        delay = self.clocks[core.number].start(core.next) - self.environment.now
+        start = self.clocks[core.number].start(core.next)
+        if self._turn:
+            start -= start % self._turn
+        delay = start - self.environment.now
         priority = EventPriority(FIRST_CORE + core.number)
         self.environment.schedule(event, priority=priority, delay=delay)
         return event
@@ -308,8 +338,8 @@ class ReferenceCpu:
 
     @property
     def now_fs(self) -> int:
-        """Simulated time in femtoseconds: that of the environment."""
-        return math.ceil(self.environment.now)
+        """Simulated time in femtoseconds: of the environment, or of a cycle of this turn."""
+        return max(math.ceil(self.environment.now), self._latest)
 
     @property
     def seconds(self) -> float:

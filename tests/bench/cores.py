@@ -18,7 +18,7 @@ MACHINE = "sapphire-rapids"
 CORES = 8
 REPETITIONS = 5
 K_BYTES = 2048  # of a row of activations, and of weights
-PANELS = 12  # of 32 rows of weights
+PANELS = 60  # of 32 rows of weights
 KERNEL = """.tensor x bf16 32 {k}
 {tensors}main:
     li x1, 16

@@ -1,0 +1,32 @@
+"""A port that passes one line after another, which need not come in the order of time (rule M4)."""
+
+from sim.engine.flat import Flat
+from sim.engine.jit import njit
+from sim.engine.layout import PORT_LINES, T_PASSED, T_STARTS
+
+MASK = PORT_LINES - 1
+
+
+@njit
+def pass_line(S: Flat, port: int, t: int, length: int) -> int:
+    """Pass a line that comes at ``t``; returns its start: the first time free for ``length``.
+
+    The ring keeps the latest starts in ascending order.
+    """
+    ring = port + T_STARTS
+    end = S[port + T_PASSED]
+    oldest = max(end - PORT_LINES, 0)
+    i = end
+    while i > oldest and S[ring + ((i - 1) & MASK)] + length > t:
+        i -= 1
+    start = t
+    while i < end and S[ring + (i & MASK)] < start + length:
+        start = S[ring + (i & MASK)] + length
+        i += 1
+    if i == oldest and end - oldest == PORT_LINES:
+        return start  # it would be the first to be forgotten
+    for j in range(end, i, -1):
+        S[ring + (j & MASK)] = S[ring + ((j - 1) & MASK)]
+    S[ring + (i & MASK)] = start
+    S[port + T_PASSED] = end + 1
+    return start
