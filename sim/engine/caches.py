@@ -9,6 +9,8 @@ from sim.engine.layout import (
     C_L1,
     C_L2,
     C_WALK,
+    H_DIRECTORY,
+    H_L3,
     H_LEVEL1,
     H_LEVEL2,
     H_LINE_SHIFT,
@@ -43,11 +45,12 @@ from sim.engine.layout import (
     X_COHERENCE,
     X_L1,
     X_L2,
+    Y_SIZE,
 )
 from sim.engine.level import LEVEL_BITS, LEVELS, hit, mshr_free_at, mshr_held, mshr_take, set_of
 from sim.engine.replacement import placed, room, used
-from sim.engine.sets import find
-from sim.engine.shared import shared_write
+from sim.engine.sets import find, soon
+from sim.engine.shared import l3_set, shared_write, slice_of
 
 # --- the private second level: core cycles ------------------------------------------------------
 
@@ -139,7 +142,19 @@ def l2_read(
             for i in range(first, first + S[cfg + L_DEGREE]):
                 l2_prefetch(S, core, line + i * step, t, region)
             S[core + C_GRANT] = grant
+            expect(S, core, line + (first + S[cfg + L_DEGREE]) * step)
     return result
+
+
+@njit
+def expect(S: Flat, core: int, line: int) -> None:
+    """Have the host bring what a fetch of ``line`` into L2, which may come next, will look at."""
+    soon(S, set_of(S, S[core + C_L2], core + S[H_LEVEL2], line))
+    cfg = S[H_L3]
+    if S[cfg + L_PRESENT]:
+        soon(S, l3_set(S, cfg, slice_of(S, cfg, line), line))
+    if S[H_DIRECTORY]:
+        soon(S, S[H_DIRECTORY] + line * Y_SIZE)
 
 
 @njit
@@ -227,6 +242,7 @@ def l1_fetch(
     state = core + S[H_LEVEL1]
     S[H_WALKER] = core
     S[core + C_WALK] = t
+    soon(S, set_of(S, S[core + C_L2], core + S[H_LEVEL2], line))  # looked up in a moment
     tags = set_of(S, cfg, state, line)
     way = room(S, cfg, state, tags)
     victim = S[tags + way]

@@ -13,6 +13,7 @@ from sim.engine.flat import Flat, element_pointer  # isort: skip  (first: sets N
 from sim.engine.jit import JIT_DISABLED, inline, njit  # isort: skip
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from sim.engine.layout import TAG_SHIFT
@@ -44,7 +45,27 @@ if JIT_DISABLED:
         """Move the eight words from ``start`` on up by one."""
         S[start + 1 : start + 1 + LANES] = S[start : start + LANES].copy()
 
+    def soon(S: Any, start: int) -> None:
+        """Ask the host's caches for the sixteen words from ``start`` on, wherever they are."""
+
 else:
+
+    @intrinsic
+    def soon(typing_context, S, start):
+        """Ask the host's caches for the sixteen words from ``start`` on, wherever they are."""
+
+        def emit(context, builder, sig, args):
+            view = cgutils.create_struct_proxy(sig.args[0])(context, builder, value=args[0])
+            pointer_type, i32 = I8.as_pointer(), ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [pointer_type, i32, i32, i32])
+            prefetch = builder.module.declare_intrinsic("llvm.prefetch", (pointer_type,), kind)
+            for line in (0, 8):
+                word = builder.gep(view.data, [builder.add(args[1], I64(line))])
+                pointer = builder.bitcast(word, pointer_type)
+                builder.call(prefetch, [pointer, i32(1), i32(3), i32(1)])  # to write, data, near
+            return context.get_dummy_value()
+
+        return types.void(S, types.int64), emit
 
     @intrinsic
     def among_eight(typing_context, S, start, line):

@@ -95,13 +95,16 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("changes", [[], CHANGES], ids=["fixed", "changing"])
+@pytest.mark.parametrize("turn", [0, 20])
 @pytest.mark.parametrize("own", [[2000], [2000, 1300]], ids=["one core", "two"])
 @pytest.mark.parametrize("name", ["teach", "sapphire-rapids"])
-def test_results_do_not_depend_on_how_long_a_compiled_call_is(name, own, changes, monkeypatch):
+def test_results_do_not_depend_on_how_long_a_compiled_call_is(
+    name, own, turn, changes, monkeypatch
+):
     """Nor on SimPy events: loads are worked ahead of the clock, but not past one (L5)."""
 
     def outcome(ticks: int | None) -> tuple:
-        sim = Simulation([KERNEL] * len(own), machine(name, *clocks(*own)))
+        sim = Simulation([KERNEL] * len(own), machine(name, *clocks(*own), f"turn_ns={turn}"))
         change(sim, *(each for each in changes if each[1] is None or each[1] < len(own)))
 
         def tick():

@@ -28,8 +28,9 @@ def test_tokens_and_logits_do_not_depend_on_cores(
 ) -> None:
     arguments = (workload, "--machine", machine, "--prompt", "a prompt of 21 tokens", "--tokens", 4)
     one = run_json(*arguments)
-    for cores, partition in ((2, "auto"), (5, "rows"), (8, "columns")):
-        many = run_json(*arguments, "--cores", cores, "--partition", partition)
+    for cores, partition, turn in ((2, "auto", 0), (5, "rows", 20), (8, "columns", 5)):
+        turns = ("--set", f"turn_ns={turn}")
+        many = run_json(*arguments, "--cores", cores, "--partition", partition, *turns)
         assert many["tokens"] == one["tokens"]
         assert many["logits_top5"] == one["logits_top5"]
         # a toy fits the caches of the other machine, where its cores are in each other's way
