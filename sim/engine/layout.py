@@ -342,9 +342,9 @@ Z_SIZE = 8
 
 # --- a node: counters, and when its link to each node is free, femtoseconds -----------------------
 M_LOCAL_READS, M_REMOTE_READS, M_LINES_SENT = range(3)
-M_LINKS = 8
+M_LINKS = 8  # a port of lines to each node
 MAX_NODES = 8
-M_SIZE = M_LINKS + MAX_NODES
+M_SIZE = M_LINKS + MAX_NODES * PORT_SIZE
 # a page of memory: its node, and the lines of other nodes below it
 R_NODE, R_OTHERS = range(2)
 R_SIZE = 2

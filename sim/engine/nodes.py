@@ -14,10 +14,12 @@ from sim.engine.layout import (
     M_LOCAL_READS,
     M_REMOTE_READS,
     M_SIZE,
+    PORT_SIZE,
     R_NODE,
     R_OTHERS,
     R_SIZE,
 )
+from sim.engine.port import pass_line
 
 
 @njit
@@ -43,9 +45,7 @@ def cross(S: Flat, source: int, target: int, t: int) -> int:
         return t
     node = S[H_NODE_STATE] + source * M_SIZE
     S[node + M_LINES_SENT] += 1
-    start = max(t, S[node + M_LINKS + target])
-    S[node + M_LINKS + target] = start + S[H_LINK]
-    return start
+    return pass_line(S, node + M_LINKS + target * PORT_SIZE, t, S[H_LINK])
 
 
 @njit

@@ -11,11 +11,13 @@ MASK = PORT_LINES - 1
 def pass_line(S: Flat, port: int, t: int, length: int) -> int:
     """Pass a line that comes at ``t``; returns its start: the first time free for ``length``.
 
-    The ring keeps the latest starts in ascending order.
+    The ring keeps the latest starts in ascending order. Before the earliest it is never free.
     """
     ring = port + T_STARTS
     end = S[port + T_PASSED]
     oldest = max(end - PORT_LINES, 0)
+    if end >= PORT_LINES:
+        t = max(t, S[ring + (oldest & MASK)] + length)
     i = end
     while i > oldest and S[ring + ((i - 1) & MASK)] + length > t:
         i -= 1
@@ -23,8 +25,6 @@ def pass_line(S: Flat, port: int, t: int, length: int) -> int:
     while i < end and S[ring + (i & MASK)] < start + length:
         start = S[ring + (i & MASK)] + length
         i += 1
-    if i == oldest and end - oldest == PORT_LINES:
-        return start  # it would be the first to be forgotten
     for j in range(end, i, -1):
         S[ring + (j & MASK)] = S[ring + ((j - 1) & MASK)]
     S[ring + (i & MASK)] = start

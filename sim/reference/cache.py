@@ -9,13 +9,13 @@ to each other's lines is in `directory`; here is only what a line marked shared 
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from sim.machine.schema import Cache as CacheConfig
 from sim.reference.clock import Clock
+from sim.reference.port import LinePort
 from sim.reference.prefetcher import prefetcher
 from sim.reference.replacement import Policy, policy_maker
 
@@ -94,14 +94,10 @@ class Crossing:
         self.below.write(line, self.clock.start(time), who)
 
 
-REMEMBERED = 64  # lines that passed a port in fs
-
-
 class Port:
     """Bandwidth towards the level above (M4): a line takes line bytes / width of a cycle.
 
-    In core cycles, ``position`` counts bytes that could have passed; in fs, ``starts`` says when
-    the latest lines passed.
+    In core cycles ``position`` counts bytes that could have passed; in fs lines pass one by one.
     """
 
     def __init__(self, line_bytes: int, width: int, cycle: int) -> None:
@@ -109,7 +105,7 @@ class Port:
         self.width = width
         self.cycle = cycle
         self.position = 0
-        self.starts: list[int] = []
+        self.lines = LinePort(-(-line_bytes * cycle // width))
 
     def serve(self, time: int) -> int:
         """Pass one line that comes at ``time``; returns when it is served."""
@@ -118,14 +114,7 @@ class Port:
             served = self.position // self.width
             self.position += self.line_bytes
             return served
-        length = -(-self.line_bytes * self.cycle // self.width)
-        served = time
-        for start in self.starts:  # ascending
-            if start < served + length and served < start + length:
-                served = start + length
-        insort(self.starts, served)
-        del self.starts[:-REMEMBERED]
-        return served
+        return self.lines.take(time)
 
 
 @dataclass(eq=False, slots=True)

@@ -6,20 +6,7 @@ from isa.memory import PAGE_BYTES
 from sim.account import NODE_COUNTERS
 from sim.machine.schema import BLOCKS, Machine
 from sim.reference.clock import FS_PER_NS, nanoseconds
-
-
-class Link:
-    """From one node to another: a line at a time, in the order of walks."""
-
-    def __init__(self, line_time: int) -> None:
-        self.line_time = line_time
-        self.free = 0
-
-    def take(self, time: int) -> int:
-        """A line comes to the link; returns when it is on its way."""
-        start = max(time, self.free)
-        self.free = start + self.line_time
-        return start
+from sim.reference.port import LinePort
 
 
 class Nodes:
@@ -36,7 +23,7 @@ class Nodes:
         self.remote = 0
         self.count = [dict.fromkeys(NODE_COUNTERS, 0) for _ in self.nodes]
         self.pages: list[tuple[int, int]] = []  # of each page its node, and its number there
-        self.links: dict[tuple[int, int], Link] = {}
+        self.links: dict[tuple[int, int], LinePort] = {}
         if machine.numa is None:
             return
         self.remote = nanoseconds(machine.numa.remote_ns)
@@ -48,7 +35,7 @@ class Nodes:
             self.pages.append((node, taken[node]))
             taken[node] += 1
         line_time = round(machine.l1.line / machine.numa.link * FS_PER_NS)
-        self.links = {(a, b): Link(line_time) for a in self.nodes for b in self.nodes if a != b}
+        self.links = {(a, b): LinePort(line_time) for a in self.nodes for b in self.nodes if a != b}
 
     def of_core(self, core: int) -> int:
         """The node of a core."""
