@@ -56,7 +56,7 @@ from sim.engine.layout import (
     X_WAIT,
 )
 from sim.engine.stores import drain
-from sim.engine.turns import first_behind, note_next, turn_end
+from sim.engine.turns import first_behind, first_from, first_place, note_clocks, note_next, place
 from sim.engine.window import entry, retire
 
 
@@ -156,7 +156,7 @@ def wake_waiting(S: Flat, giver: int, t: int) -> None:
         if S[core + C_DISPATCH_NEXT] == -1:
             looks = fs_to_cycle(S, core, fs)
             if S[H_TURN]:  # it may have had its turn
-                looks = max(looks, first_behind(S, core, giver, fs))
+                looks = max(looks, first_behind(S, core, giver, place(S, giver, t)))
             S[core + C_DISPATCH_NEXT] = looks
             S[core + C_NEXT] = min(S[core + C_NEXT], looks)
             note_next(S, core)
@@ -188,38 +188,34 @@ def advance(
     base = S[H_CORE_BASE]
     stride = S[H_CORE_STRIDE]
     times = S[H_TIMES]
-    # one core, and nothing to be in time for: its cycles will do for times
-    timed = cores > 1 or until_fs < INF
-    end = min(until_fs, end_fs) if timed else fs_to_cycle(S, base, end_fs)
-    last = turn_end(S, end)
-    S[times] = S[base + C_NEXT]
-    if timed:
-        for i in range(cores):
-            note_next(S, base + i * stride)
+    note_clocks(S)
+    end = first_place(S, min(until_fs, end_fs))
+    for i in range(cores):
+        note_next(S, base + i * stride)
     while steps > 0:
         if S[H_RUNNING] == 0:
             return RUN_HALTED
         best = 0
         second = 0
-        best_fs = S[times]
-        second_fs = INF
+        first = S[times]
+        following = INF
         for i in range(1, cores):
-            fs = S[times + i]
-            if fs < best_fs:
+            where = S[times + i]
+            if where < first:
                 second = best
-                second_fs = best_fs
+                following = first
                 best = i
-                best_fs = fs
-            elif fs < second_fs:
+                first = where
+            elif where < following:
                 second = i
-                second_fs = fs
-        if best_fs >= end:
-            return RUN_DEADLOCK if best_fs == INF else RUN_UNTIL
+                following = where
+        if first >= end:
+            return RUN_DEADLOCK if first == INF else RUN_UNTIL
         core = base + best * stride
-        if second_fs < last:
-            S[core + C_HORIZON] = first_behind(S, core, base + second * stride, second_fs)
+        if following < end:
+            S[core + C_HORIZON] = first_behind(S, core, base + second * stride, following)
         else:
-            S[core + C_HORIZON] = fs_to_cycle(S, core, last) if timed else last
+            S[core + C_HORIZON] = first_from(S, core, end)
         while True:
             t = S[core + C_NEXT]
             code = step(S, P, T, M, core, t)
@@ -233,7 +229,5 @@ def advance(
                 break
             if S[core + C_NEXT] >= S[core + C_HORIZON] or steps <= 0:
                 break
-        S[times + best] = S[core + C_NEXT]
-        if timed:
-            note_next(S, core)
+        note_next(S, core)
     return RUN_STEPS

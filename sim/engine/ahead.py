@@ -5,7 +5,6 @@ in one go even past the next events of other cores.  What another core can do to
 line removed from this L1.  Then those behind that moment are taken back and made again.
 """
 
-from sim.engine.clock import cycle_to_fs
 from sim.engine.flat import Flat
 from sim.engine.jit import njit
 from sim.engine.layout import (
@@ -48,7 +47,7 @@ from sim.engine.layout import (
 )
 from sim.engine.level import set_of
 from sim.engine.sets import find, to_front
-from sim.engine.turns import first_behind, note_next
+from sim.engine.turns import first_behind, note_next, place
 
 
 @njit
@@ -99,7 +98,7 @@ def take_back(S: Flat, core: int) -> None:
     The load then goes on from there; neither does the walking core run past that cycle.
     """
     walker = S[H_WALKER]
-    first = first_behind(S, core, walker, cycle_to_fs(S, walker, S[walker + C_WALK]))
+    first = first_behind(S, core, walker, place(S, walker, S[walker + C_WALK]))
     n = S[core + C_AHEAD]
     a = core + S[H_AHEAD] + (n - 1) * J_SIZE
     if S[a + J_CYCLE] < first:

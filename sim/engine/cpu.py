@@ -24,7 +24,7 @@ from sim.engine import check, state
 from sim.engine import layout as at
 from sim.engine.advance import advance, charge_idle
 from sim.engine.clock import cycle_to_fs, fs_to_cycle
-from sim.engine.turns import place, turn_end
+from sim.engine.turns import turn_after, turn_of
 from sim.engine.values import SLOT, aligned_zeros
 from sim.machine.clocks import END_FS, check_clock, end_of_time
 from sim.machine.schema import Machine
@@ -142,7 +142,7 @@ class Cpu:
             code = advance(S, self._P, self._T, self._M, bound, END_FS, STEPS)
             if code == at.RUN_UNTIL and bound > END_FS:
                 raise end_of_time()
-            reached = bound if code == at.RUN_UNTIL else int(place(S, self.now_fs))
+            reached = bound if code == at.RUN_UNTIL else int(turn_of(S, self.now_fs))
             yield env.timeout(max(reached - env.now, 0))
             if code == at.RUN_HALTED:
                 return True
@@ -164,7 +164,7 @@ class Cpu:
         words = self._core(core)
         offset = self._offset(core)
         self._latest = self.now_fs
-        when = turn_end(self._S, math.ceil(self.environment.now))
+        when = turn_after(self._S, math.ceil(self.environment.now))
         cycle = fs_to_cycle(self._S, offset, when)
         start = cycle_to_fs(self._S, offset, cycle)
         words[at.C_ANCHOR_CYCLE] = words[at.C_US_CYCLE] = cycle

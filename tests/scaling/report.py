@@ -14,6 +14,8 @@ BEGIN = "<!-- measured: written by `python -m tests.scaling --write`, do not edi
 END = "<!-- end of the measured part -->"
 PREFILL_CORES = (1, 2, 4, 8, 16)
 DECODE_CORES = (1, 2, 4, 8, 16, 32)
+TURNS = (5, 10, 20, 50)  # ns
+TURN_CORES = (2, 8)
 
 
 def prefill_row(cores: int) -> str:
@@ -33,6 +35,16 @@ def decode_row(cores: int) -> str:
     )
 
 
+def turn_row(turn: int) -> str:
+    """By how much turns of so many ns change the cycles of prompts and tokens."""
+    changes = []
+    for run in (runs.prefill, runs.decode):
+        for cores in TURN_CORES:
+            exact = run(cores, "turn_ns=0").cycles
+            changes.append(f"{run(cores, f'turn_ns={turn}').cycles / exact - 1:+.2%}")
+    return f"| {turn} | {' | '.join(changes)} |"
+
+
 def tables() -> str:
     """The measured part of the page."""
     lines = [
@@ -47,6 +59,12 @@ def tables() -> str:
         "| cores | tokens/s | times as fast | weights, GB/s | stream, GB/s | weights / stream |",
         "| --: | --: | --: | --: | --: | --: |",
         *map(decode_row, DECODE_CORES),
+        "",
+        "### Turns: cycles, against cycle by cycle",
+        "",
+        "| turn, ns | prefill, 2 cores | prefill, 8 cores | token, 2 cores | token, 8 cores |",
+        "| --: | --: | --: | --: | --: |",
+        *map(turn_row, TURNS),
     ]
     return "\n".join(lines)
 

@@ -26,9 +26,11 @@ STREAM_LOADS = 8  # in the loop of the stream, as in the kernel's
 
 
 @cache
-def prefill(cores: int) -> Result:
+def prefill(cores: int, *overrides: str) -> Result:
     """A prompt of `ROWS` tokens on the preset."""
-    return simulate(MODEL, MACHINE, prefill=ROWS, tokens=1, values=False, cores=cores)
+    return simulate(
+        MODEL, MACHINE, prefill=ROWS, tokens=1, values=False, cores=cores, overrides=overrides
+    )
 
 
 @cache

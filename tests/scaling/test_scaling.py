@@ -33,8 +33,16 @@ def test_weights_come_as_fast_as_a_stream(cores: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("run", [runs.prefill, runs.decode])
+def test_turns_of_the_preset_change_a_hundredth_at_most(run) -> None:
+    exact = run(8, "turn_ns=0").cycles
+    assert run(8).cycles == pytest.approx(exact, rel=0.01)
+
+
+@pytest.mark.slow
 def test_the_page_holds_what_runs_give_now() -> None:
     rows = [*map(report.prefill_row, (1, 8)), *map(report.decode_row, (1, 2, 8))]
+    rows.append(report.turn_row(20))
     page = report.PAGE.read_text("utf-8").splitlines()
     assert [row for row in rows if row not in page] == [], "python -m tests.scaling --write"
 
