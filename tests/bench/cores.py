@@ -1,22 +1,28 @@
-"""How fast many cores are simulated, beside one: instructions per second of host time.
+"""How fast many cores are simulated, beside one: instructions of all cores per second of the host.
 
-Every core multiplies the same activations with weights of its own, as the cores of a model do: what
-L1 cannot hold comes from L2, weights from DRAM. Cores take turns every few simulated cycles.
+Timing only; a model's prompt and token, and a kernel: every core multiplies the same activations with weights of its own, as the
+cores of a model do: what L1 cannot hold comes from L2, weights from DRAM. Once cycle by cycle, so
+that cores take each other's place every few cycles, and once in turns (rule T3).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from isa.assembler import assemble
 from sim.engine import Cpu
 from sim.machine import load_machine
 from tests.bench.figure import Figure
+from tests.bench.models import ROOM, step
+from workloads.open import open_workload
 
 MACHINE = "sapphire-rapids"
 CORES = 8
+TURN = 20  # ns
 REPETITIONS = 5
+MODEL = "gpt2"
 K_BYTES = 2048  # of a row of activations, and of weights
 PANELS = 60  # of 32 rows of weights
 KERNEL = """.tensor x bf16 32 {k}
@@ -76,10 +82,10 @@ def program(core: int, cores: int) -> str:
     )
 
 
-def rate(cores: int) -> float:
-    """Instructions of all cores per second of the host's processor, timing only."""
-    assembled = [assemble(program(core, cores)) for core in range(cores)]
-    machine = load_machine(MACHINE, [f"cores={cores}"])
+def kernel(*overrides: str) -> float:
+    """Instructions a second of the kernel on all cores of a machine."""
+    machine = load_machine(MACHINE, overrides)
+    assembled = [assemble(program(core, machine.cores)) for core in range(machine.cores)]
     cpu = Cpu(machine, [each.program for each in assembled], assembled[0].memory, values=False)
     cpu.start()
     begin = time.process_time()
@@ -87,13 +93,39 @@ def rate(cores: int) -> float:
     return cpu.instructions / (time.process_time() - begin)
 
 
+def model(ids: list[int] | None, *overrides: str) -> float:
+    """Instructions a second of a model's prompt, or of a token."""
+    source = open_workload(MODEL, 0)
+    one = step(source, "bf16", values=False, ids=ids, overrides=overrides)
+    return one.instructions / one.simulate
+
+
+RATES: dict[str, Callable[..., float]] = {
+    "kernel": kernel,
+    f"{MODEL}, prompt of {ROOM}": partial(model, list(range(ROOM))),
+    f"{MODEL}, a token": partial(model, None),
+}
+MACHINES = {
+    "one core": ("cores=1",),
+    f"{CORES} cores": (f"cores={CORES}",),
+    f"{CORES} cores in turns of {TURN} ns": (f"cores={CORES}", f"turn_ns={TURN}"),
+}
+
+
 def figures() -> Iterator[Figure]:
-    """Measure one core and several, in turns, so that a busy host disturbs both alike."""
-    rate(1)  # compiles
-    one = many = 0.0
-    for _ in range(REPETITIONS):
-        one, many = max(one, rate(1)), max(many, rate(CORES))
-    group = "Many cores"
-    yield Figure(group, "simulated instructions a second, one core", one / 1e6, "million")
-    yield Figure(group, f"the same of {CORES} cores together", many / 1e6, "million")
-    yield Figure(group, f"{CORES} cores / one core", many / one, "", 0.75, more_is_better=True)
+    """Measure one core and several, by turns, so that a busy host disturbs all alike."""
+    kernel("cores=1")  # compiles
+    for what, rate in RATES.items():
+        best = dict.fromkeys(MACHINES, 0.0)
+        for _ in range(REPETITIONS):
+            for name, overrides in MACHINES.items():
+                best[name] = max(best[name], rate(*overrides))
+        one, *many = best
+        yield Figure(
+            "Many cores", f"{what}: instructions a second, {one}", best[one] / 1e6, "million"
+        )
+        for name in many:
+            share = best[name] / best[one]
+            yield Figure(
+                "Many cores", f"{what}: {name} / {one}", share, "", 0.75, more_is_better=True
+            )

@@ -7,7 +7,7 @@ neighbours on a busy host disturb less. Lowering and loading weights are wall ti
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,10 +48,17 @@ class Step:
         return self.flops / 2 / LANES / self.simulate / 1e6
 
 
-def step(source: WeightSource, dtype: str, *, values: bool, ids: list[int] | None) -> Step:
+def step(
+    source: WeightSource,
+    dtype: str,
+    *,
+    values: bool,
+    ids: list[int] | None,
+    overrides: Sequence[str] = (),
+) -> Step:
     """A prefill of `ids`, or without them one decode step behind `CONTEXT` arbitrary tokens."""
     begin = time.perf_counter()
-    machine = load_machine(MACHINE)
+    machine = load_machine(MACHINE, overrides)
     lowered: Lowered = lower(
         source,
         machine.target(),

@@ -14,8 +14,9 @@ BEGIN = "<!-- measured: written by `python -m tests.scaling --write`, do not edi
 END = "<!-- end of the measured part -->"
 PREFILL_CORES = (1, 2, 4, 8, 16)
 DECODE_CORES = (1, 2, 4, 8, 16, 32)
-TURNS = (5, 10, 20, 50)  # ns
+TURNS = (2, 5, 10, 20, 50)  # ns
 TURN_CORES = (2, 8)
+STREAM_CORES = 4
 
 
 def prefill_row(cores: int) -> str:
@@ -36,13 +37,14 @@ def decode_row(cores: int) -> str:
 
 
 def turn_row(turn: int) -> str:
-    """By how much turns of so many ns change the cycles of prompts and tokens."""
-    changes = []
-    for run in (runs.prefill, runs.decode):
-        for cores in TURN_CORES:
-            exact = run(cores, "turn_ns=0").cycles
-            changes.append(f"{run(cores, f'turn_ns={turn}').cycles / exact - 1:+.2%}")
-    return f"| {turn} | {' | '.join(changes)} |"
+    """By how much turns of so many ns change the time of prompts, of tokens, and of a stream."""
+    changes = [
+        run(cores, f"turn_ns={turn}").cycles / run(cores).cycles - 1
+        for run in (runs.prefill, runs.decode)
+        for cores in TURN_CORES
+    ]
+    changes.append(runs.stream(STREAM_CORES) / runs.stream(STREAM_CORES, f"turn_ns={turn}") - 1)
+    return f"| {turn} | {' | '.join(f'{change:+.2%}' for change in changes)} |"
 
 
 def tables() -> str:
@@ -60,10 +62,11 @@ def tables() -> str:
         "| --: | --: | --: | --: | --: | --: |",
         *map(decode_row, DECODE_CORES),
         "",
-        "### Turns: cycles, against cycle by cycle",
+        "### Turns: time, against cycle by cycle",
         "",
-        "| turn, ns | prefill, 2 cores | prefill, 8 cores | token, 2 cores | token, 8 cores |",
-        "| --: | --: | --: | --: | --: |",
+        "| turn, ns | prefill, 2 cores | 8 cores | token, 2 cores | 8 cores "
+        f"| stream, {STREAM_CORES} cores, DRAM of {runs.pins():.1f} GB/s |",
+        "| --: | --: | --: | --: | --: | --: |",
         *map(turn_row, TURNS),
     ]
     return "\n".join(lines)

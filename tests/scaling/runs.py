@@ -62,11 +62,15 @@ class Step:
 def step(cores: int) -> Step:
     """Simulate a decode step and the stream beside it."""
     run = decode(cores, FEW_CHANNELS)
-    described = load_machine(MACHINE, [FEW_CHANNELS, f"cores={cores}"])
-    hertz = described.clock * 1e6
-    streamed = stream_bandwidth(described, STREAM_LOADS, weight_bytes()) * hertz
-    linear = run.account.kinds["linear"].cycles / hertz
-    return Step(cores, run.seconds, weight_bytes() / linear / 1e9, streamed / 1e9)
+    linear = run.account.kinds["linear"].cycles / (load_machine(MACHINE).clock * 1e6)
+    return Step(cores, run.seconds, weight_bytes() / linear / 1e9, stream(cores))
+
+
+@cache
+def stream(cores: int, *overrides: str) -> float:
+    """GB/s of the stream on the machine with few channels, of as many bytes as a step's weights."""
+    machine = load_machine(MACHINE, [FEW_CHANNELS, f"cores={cores}", *overrides])
+    return stream_bandwidth(machine, STREAM_LOADS, weight_bytes()) * machine.clock * 1e6 / 1e9
 
 
 def weight_bytes() -> int:
