@@ -1,8 +1,9 @@
 """How fast many cores are simulated, beside one: instructions of all cores per second of the host.
 
-Timing only; a model's prompt and token, and a kernel: every core multiplies the same activations with weights of its own, as the
-cores of a model do: what L1 cannot hold comes from L2, weights from DRAM. Once cycle by cycle, so
-that cores take each other's place every few cycles, and once in turns (rule T3).
+Timing only; a model's prompt and token, and a kernel: every core multiplies the same activations
+with weights of its own, as the cores of a model do. What L1 cannot hold comes from L2, weights from
+DRAM. Once cycle by cycle, so that cores take each other's place every few cycles, and once in turns
+(rule T3).
 """
 
 from __future__ import annotations
