@@ -13,7 +13,9 @@ from isa.program import Program
 from isa.table import BY_OPCODE, FLOPS, OP, Instruction
 from sim.account import COHERENCE_COUNTERS
 from sim.engine import layout as at
-from sim.machine.schema import BLOCKS, Cache, Core, CoreKind, Machine, SharedCache
+from sim.machine.core import Core
+from sim.machine.memory import BLOCKS, Cache, SharedCache
+from sim.machine.schema import CoreKind, Machine
 
 I64 = NDArray[np.int64]
 SIGNALS = 1 << 16

@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from sim.machine.schema import Cache as CacheConfig
+from sim.machine.memory import Cache as CacheConfig
 from sim.reference.clock import Clock
 from sim.reference.port import LinePort
 from sim.reference.prefetcher import prefetcher

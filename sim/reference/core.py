@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 
 from isa.program import Program
 from isa.state import State
-from sim.machine.schema import Core as CoreConfig
+from sim.machine.core import Core as CoreConfig
 from sim.reference.account import Account
 from sim.reference.cache import FirstLevel
 from sim.reference.frontend import FrontEnd

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from isa.errors import InternalError
-from sim.machine.schema import Dram as DramConfig
+from sim.machine.memory import Dram as DramConfig
 from sim.reference.account import Account
 from sim.reference.cache import Answer, Requester
 from sim.reference.clock import FS_PER_NS, nanoseconds

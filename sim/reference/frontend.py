@@ -10,8 +10,8 @@ from isa.program import Program
 from isa.semantics import FUNCTIONS
 from isa.state import State
 from sim.machine.array import Dataflow
-from sim.machine.schema import Core as CoreConfig
-from sim.machine.schema import Op
+from sim.machine.core import Core as CoreConfig
+from sim.machine.core import Op
 from sim.reference.account import Account
 from sim.reference.instruction import Flight
 from sim.reference.pieces import memory_rows, split

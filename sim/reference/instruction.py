@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from isa.encoding import Instr
-from sim.machine.schema import Op
+from sim.machine.core import Op
 from sim.reference.pieces import Piece
 
 TileValue = tuple[int, int]  # the number of the instruction that wrote it, and the tile register

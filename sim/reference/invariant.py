@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from isa.errors import InternalError
-from sim.machine.schema import Cache as CacheConfig
+from sim.machine.memory import Cache as CacheConfig
 from sim.reference.cache import Answer, Below, FirstLevel, Line, Requester
 from sim.reference.directory import Directory
 from sim.reference.shared import Shared, state

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from sim.machine.schema import Core as CoreConfig
+from sim.machine.core import Core as CoreConfig
 from sim.reference.cache import FirstLevel, Requester
 from sim.reference.instruction import Flight
 from sim.reference.pieces import Piece

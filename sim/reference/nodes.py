@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from isa.memory import PAGE_BYTES
 from sim.account import NODE_COUNTERS
-from sim.machine.schema import BLOCKS, Machine
+from sim.machine.memory import BLOCKS
+from sim.machine.schema import Machine
 from sim.reference.clock import FS_PER_NS, nanoseconds
 from sim.reference.port import LinePort
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from isa.encoding import Instr
-from sim.machine.schema import Core as CoreConfig
+from sim.machine.core import Core as CoreConfig
 
 WEAKLY_TAKEN = 2
 STRONGLY_TAKEN = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from sim.machine.schema import Cache as CacheConfig
+from sim.machine.memory import Cache as CacheConfig
 
 STRIDE_ENTRIES = 64
 COUNTER_MAX = 3

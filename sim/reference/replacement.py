@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from sim.machine.schema import Cache as CacheConfig
+from sim.machine.memory import Cache as CacheConfig
 
 
 class Policy(Protocol):

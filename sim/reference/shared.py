@@ -10,7 +10,8 @@ from typing import Protocol
 
 from isa.errors import InternalError
 from sim.account import COHERENCE_COUNTERS
-from sim.machine.schema import Machine, SharedCache
+from sim.machine.memory import SharedCache
+from sim.machine.schema import Machine
 from sim.reference.cache import Answer, Below, Cache, Line, Requester, Set
 from sim.reference.clock import Clock
 from sim.reference.dram import Dram

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sim.machine.schema import Unit as UnitConfig
+from sim.machine.core import Unit as UnitConfig
 from sim.reference.instruction import Flight, TileValue
 
 Ready = Callable[[Flight, int], bool]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from sim.machine.schema import Core as CoreConfig
+from sim.machine.core import Core as CoreConfig
 from sim.reference.instruction import Flight
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from isa.encoding import Instr
 from isa.state import State
 from isa.table import FLOPS
-from sim.machine.schema import Op
+from sim.machine.core import Op
 from sim.reference.units import Unit
 
 

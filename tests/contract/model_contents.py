@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sim.machine import Machine
-from sim.machine.schema import Cache
+from sim.machine.memory import Cache
 
 # --- cache contents (M1, M2, M7) ------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 
 from sim.machine import Machine
-from sim.machine.schema import Cache
+from sim.machine.memory import Cache
 from tests.contract.harness import ceil_div, cycle_fs, first_cycle_from
 from tests.contract.model_dram import Dram, l3_cycle_fs
 
