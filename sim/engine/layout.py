@@ -339,7 +339,6 @@ OWNER = 1 << 62  # the only holder was given the line to write
     Z_STALE,
     Z_BACK_INVALIDATIONS,
 ) = range(8)
-Z_SIZE = 8
 
 # --- a node: counters, and when its link to each node is free, femtoseconds -----------------------
 M_LOCAL_READS, M_REMOTE_READS, M_LINES_SENT = range(3)
