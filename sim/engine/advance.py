@@ -25,6 +25,7 @@ from sim.engine.layout import (
     C_REGION,
     C_RETIRE_NEXT,
     C_SB_NEXT,
+    C_SIGNALLED,
     C_TAIL,
     C_WIDTH,
     E_COMPLETE,
@@ -153,11 +154,12 @@ def wake_waiting(S: Flat, giver: int, t: int) -> None:
     fs = cycle_to_fs(S, giver, t)
     for i in range(S[H_CORES]):
         core = S[H_CORE_BASE] + i * S[H_CORE_STRIDE]
-        if S[core + C_DISPATCH_NEXT] == -1:
+        if S[core + C_SIGNALLED]:
+            S[core + C_SIGNALLED] = 0
             looks = fs_to_cycle(S, core, fs)
             if S[H_TURN]:  # it may have had its turn
                 looks = max(looks, first_behind(S, core, giver, place(S, giver, t)))
-            S[core + C_DISPATCH_NEXT] = looks
+            S[core + C_DISPATCH_NEXT] = min(S[core + C_DISPATCH_NEXT], looks)
             S[core + C_NEXT] = min(S[core + C_NEXT], looks)
             note_next(S, core)
     S[H_SIGNALLED] = 0

@@ -95,9 +95,9 @@ class Cpu:
 
     def start(self, entry: str = "main") -> None:
         """Let every core begin at a label of its program, in its first cycle after all halted."""
-        for word in (at.H_SIGNALS, at.H_SIGNAL_TIMES):
-            start = int(self._S[word])
-            self._S[start : start + state.SIGNALS] = 0
+        signals = int(self._S[at.H_SIGNALS])
+        self._S[signals : signals + state.SIGNALS] = 0
+        self._S[self._S[at.H_GIVEN]] = 0
         begins = self.core_cycles
         for i, program in enumerate(self.programs):
             core = self._core(i)

@@ -6,7 +6,7 @@ order.  What follows (issue, caches, retirement) decides only *when*.
 
 from isa.faults import Fault
 from isa.table import OP
-from sim.engine.clock import cycle_to_fs, fs_to_cycle
+from sim.engine.clock import cycle_to_fs
 from sim.engine.decode import NO_FAULT, decode, fault
 from sim.engine.execute import branch_target, result_shape, run_control, run_scalar, run_tile
 from sim.engine.flat import Flat
@@ -47,6 +47,7 @@ from sim.engine.layout import (
     C_RESUME,
     C_ROB,
     C_SI_TAIL,
+    C_SIGNALLED,
     C_SQ_FREE,
     C_SQ_LAST_DRAIN,
     C_SQ_REQUEST,
@@ -102,7 +103,6 @@ from sim.engine.layout import (
     H_INSTRUCTION_LIMIT,
     H_INSTRUCTIONS,
     H_RUNNING,
-    H_SIGNAL_TIMES,
     H_SIGNALLED,
     H_SIGNALS,
     H_SQ,
@@ -165,6 +165,7 @@ from sim.engine.layout import (
 )
 from sim.engine.predict import predicted
 from sim.engine.stores import allocate_store, may_overlap, release_drained
+from sim.engine.turns import note_signal, seen_from
 from sim.engine.window import entry
 
 SIGNAL, WAIT, HALT = OP["signal"], OP["wait"], OP["halt"]
@@ -376,10 +377,10 @@ def synchronise(S: Flat, P: Flat, core: int, ip: int, slot: int, t: int) -> bool
             return False
         S[core + C_WAIT_SIGNAL] = -1
         if S[H_TURN]:
-            given = fs_to_cycle(S, core, S[S[H_SIGNAL_TIMES] + counter])
-            if given > t:  # by a core that is ahead
+            seen = seen_from(S, core, counter, count, t)
+            if seen > t:
                 S[core + C_BLOCK] = BLOCK_WAIT
-                S[core + C_DISPATCH_NEXT] = given
+                S[core + C_DISPATCH_NEXT] = seen
                 return False
         return True
     if not fence_done(S, core, t):
@@ -395,12 +396,11 @@ def synchronise(S: Flat, P: Flat, core: int, ip: int, slot: int, t: int) -> bool
     counter = P[ip + P_A]
     S[S[H_SIGNALS] + counter] += 1
     if S[H_TURN]:
-        last = S[H_SIGNAL_TIMES] + counter
-        S[last] = max(S[last], cycle_to_fs(S, core, t))
+        note_signal(S, counter, cycle_to_fs(S, core, t))
     for i in range(S[H_CORES]):  # those who wait for it look again
         other = S[H_CORE_BASE] + i * S[H_CORE_STRIDE]
         if other != core and S[other + C_WAIT_SIGNAL] == counter:
-            S[other + C_DISPATCH_NEXT] = -1
+            S[other + C_SIGNALLED] = 1
             S[H_SIGNALLED] = 1
     return True
 

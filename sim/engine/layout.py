@@ -29,7 +29,7 @@ INF = 1 << 62
     H_REGIONS,  # number of operators
     H_ACCOUNT,  # offset of core 0's account, which has the bytes of DRAM of all cores
     H_SIGNALS,  # offset of the signal counters
-    H_SIGNAL_TIMES,  # offset of the starts of the cycles of the last signals, by counter, FS
+    H_GIVEN,  # offset of the last signals where cores take turns: how many, and a ring of them
     H_INSTRUCTIONS,  # dispatched by all cores
     H_INSTRUCTION_LIMIT,
     H_FAULT,  # a number of isa.faults.Fault, 0: none
@@ -83,6 +83,10 @@ H_SIZE = 64
 
 MAX_UNITS = 8
 
+# --- signals, where cores take turns: a ring of counters and the starts of their cycles, FS ------
+GIVEN_RING = 4096
+GIVEN_SIZE = 1 + 2 * GIVEN_RING
+
 # --- a core's words ---------------------------------------------------------------------------
 (
     C_NOW,
@@ -129,6 +133,7 @@ MAX_UNITS = 8
     C_FORWARDS,
     C_WAIT_SIGNAL,  # signal waited for, -1: none
     C_WAIT_COUNT,
+    C_SIGNALLED,  # 1: the signal waited for has been given in this cycle of another core
     C_US_CYCLE,  # the microsecond last looked at: first cycle and start
     C_US_FS,
     C_PROGRAM,  # offset of the core's program in P
@@ -173,7 +178,7 @@ MAX_UNITS = 8
     N_ROW_BYTES,
     N_PIECES,
     N_STREAM,  # of a matmul on an array: slots if it continues a fold, 0: it has several
-) = range(86)
+) = range(87)
 C_X = 88  # 32 scalar registers
 C_RENAME = C_X + 32  # producer sequence number of x0-x31, t0-t63
 C_SHAPE = C_RENAME + 96  # per tile: rows, cols, type (0 none, 1 f32, 2 bf16 operand), B-copy valid

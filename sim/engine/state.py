@@ -318,7 +318,7 @@ def build(
     account_words = max(regions, 1) * at.A_COLUMNS
     account = outer.take(cores * account_words)
     signals = outer.take(SIGNALS)
-    signal_times = outer.take(SIGNALS)
+    given = outer.take(at.GIVEN_SIZE)
     control = outer.take(memory.control_bytes // 8)
     log_at = outer.take(log * at.G_SIZE) if log else 0
     l3_state = outer.take(cache_words(machine.l3) * machine.homes) if machine.l3 else 0
@@ -376,7 +376,7 @@ def build(
         at.H_REGIONS: max(regions, 1),
         at.H_ACCOUNT: account,
         at.H_SIGNALS: signals,
-        at.H_SIGNAL_TIMES: signal_times,
+        at.H_GIVEN: given,
         at.H_INSTRUCTION_LIMIT: at.INF,
         at.H_LOG: log_at,
         at.H_LOG_CAPACITY: log,

@@ -13,10 +13,13 @@ from sim.engine.layout import (
     C_ANCHOR_FS,
     C_F_MHZ,
     C_NEXT,
+    GIVEN_RING,
     H_CORE_BASE,
     H_CORE_STRIDE,
     H_CORES,
+    H_GIVEN,
     H_IN_STEP,
+    H_SIGNALS,
     H_TIMES,
     H_TURN,
     INF,
@@ -80,3 +83,41 @@ def first_from(S: Flat, core: int, where: int) -> int:
 def first_behind(S: Flat, core: int, other: int, where: int) -> int:
     """The first cycle of ``core`` that goes after a cycle of ``other`` with this place."""
     return first_from(S, core, where + (core < other))
+
+
+@njit
+def note_signal(S: Flat, counter: int, fs: int) -> None:
+    """Remember that a counter was raised in a cycle that starts at ``fs``."""
+    given = S[H_GIVEN]
+    word = given + 1 + 2 * (S[given] & (GIVEN_RING - 1))
+    S[word] = counter
+    S[word + 1] = fs
+    S[given] += 1
+
+
+@njit
+def seen_from(S: Flat, core: int, counter: int, count: int, t: int) -> int:
+    """The first cycle from ``t`` on in which ``count`` signals have been given (F8).
+
+    So many have been worked, but maybe not all before ``t``: who gave them can be ahead (T3).
+    """
+    given = S[H_GIVEN]
+    end = S[given]
+    fs = cycle_to_fs(S, core, t)
+    turn = turn_of(S, fs)
+    unneeded = S[S[H_SIGNALS] + counter] - count
+    while True:
+        ahead = 0
+        following = INF
+        i = end - 1
+        while i >= max(end - GIVEN_RING, 0):
+            word = given + 1 + 2 * (i & (GIVEN_RING - 1))
+            if S[word + 1] < turn:  # the rest was given in turns that have been
+                break
+            if S[word] == counter and S[word + 1] > fs:
+                ahead += 1
+                following = min(following, S[word + 1])
+            i -= 1
+        if ahead <= unneeded:
+            return fs_to_cycle(S, core, fs)
+        fs = following

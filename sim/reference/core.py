@@ -35,7 +35,7 @@ class Core:
         account: Account,
         count_instruction: Callable[[], None],
         retired: Callable[[int, Flight], None],
-        seen_from: Callable[[int], int],
+        seen_from: Callable[[int, int], int],
     ) -> None:
         self.number = number
         self.state = state
@@ -43,7 +43,7 @@ class Core:
         self.account = account
         self.count_instruction = count_instruction
         self.retired = retired
-        self.seen_from = seen_from  # first cycle in which the last signal of a counter is seen
+        self.seen_from = seen_from  # first cycle in which so many signals of a counter are seen
         self.l1 = l1
         self.agenda: list[int] = []
         self.window = Window(config)

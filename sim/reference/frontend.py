@@ -131,7 +131,7 @@ class FrontEnd:
             if self.state.counters.get(counter, 0) < self.state.x[register]:
                 self.waits_for = (counter, self.state.x[register])
                 return "wait"
-            given = core.seen_from(counter)
+            given = core.seen_from(counter, self.state.x[register])
             if given > cycle:  # by a core that is ahead (T3)
                 core.wake(given)
                 return "wait"

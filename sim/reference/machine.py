@@ -6,6 +6,7 @@ It has the face of the compiled `sim.engine.Cpu`, and can be stepped and looked 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
@@ -38,6 +39,7 @@ from sim.reference.shared import PrivateCaches, Shared
 
 FS_PER_SECOND = 10**15
 FIRST_CAUSE = len(ACCOUNT_COLUMNS)
+SIGNALS_KEPT = 4096  # with their times
 FIRST_CORE = 2  # SimPy's own priorities are 0 and 1
 STEPS = 1_000  # cycles between two looks at `should_stop`: some hundredths of a second
 
@@ -88,7 +90,8 @@ class ReferenceCpu:
         self._cycles_done = 0
         self._at_work: tuple[int, int] = (0, 0)  # start and core of the cycle worked on
         self._latest = 0  # the latest of these starts
-        self._given: dict[int, int] = {}  # counter -> start of the cycle of its last signal
+        # counters that were raised, and the starts of the cycles they were raised in
+        self._given: deque[tuple[int, int]] = deque(maxlen=SIGNALS_KEPT)
         self._turn = nanoseconds(machine.turn_ns) if len(programs) > 1 else 0
         self._signalled = self.environment.event()
         self._build_caches(check_coherence)
@@ -240,7 +243,8 @@ class ReferenceCpu:
             self._cycles_done += 1
             for counter, count in core.state.counters.items():
                 if count != counters.get(counter, 0):
-                    self._given[counter] = max(self._given.get(counter, 0), begins)
+                    raised = count - counters.get(counter, 0)
+                    self._given.extend([(counter, begins)] * raised)
             if counters != core.state.counters:
                 self._signal()
 
@@ -281,9 +285,11 @@ class ReferenceCpu:
             given += self._turn - given % self._turn
         return self.clocks[core.number].first_at(given)
 
-    def _seen_from(self, core: int, counter: int) -> int:
-        """The first cycle of a core in which it may see the last signal of a counter (F8)."""
-        return self.clocks[core].first_at(self._given.get(counter, 0))
+    def _seen_from(self, core: int, counter: int, count: int) -> int:
+        """The first cycle of a core in which so many signals of a counter have been given (F8)."""
+        latest = sorted((time for of, time in self._given if of == counter), reverse=True)
+        unneeded = self._counters.get(counter, 0) - count
+        return self.clocks[core].first_at(latest[unneeded]) if unneeded < len(latest) else 0
 
     def _at(self, core: Core) -> simpy.Event:
         """The start of the core's next cycle, or of its turn; the lowest core goes first (T3)."""

@@ -88,6 +88,32 @@ def test_of_cores_ahead_of_each_other_the_last_cycle_is_when_the_next_run_begins
     assert sim.cpu.core_cycles == [26, 26]
 
 
+SIGNALLER = """
+main:
+    li x1, 3
+    li x7, {n}
+again:
+    mul x2, x1, x1
+    signal 1
+    addi x7, x7, -1
+    bne x7, x0, again
+    halt
+"""
+WAITER = "main:\nli x1, {count}\nwait 1, x1\nseen: li x2, 0\nhalt"
+
+
+@both
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("waiters_clock", [1000, 500])
+def test_of_many_signals_in_a_turn_each_counts_from_its_time(engine, waiters_clock, count):
+    """F8: who signals goes on signalling before the other has its turn."""
+    own = clocks(1000, waiters_clock)
+    texts = [SIGNALLER.format(n=40), WAITER.format(count=count)]
+    exact = Simulation(texts, plain(*own), engine=engine).run().at("seen", core=1)
+    r = Simulation(texts, plain(*own, "turn_ns=10"), engine=engine).run()
+    assert r.at("seen", core=1).dispatch == exact.dispatch
+
+
 @pytest.mark.parametrize("turn", ["-1", "1001", "nan"])
 def test_turns_that_cannot_be(turn):
     with pytest.raises(UserError, match="turn_ns"):
