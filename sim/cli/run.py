@@ -209,7 +209,9 @@ def _print(result: Result) -> None:
     partial = " (partial: interrupted)" if result.partial else ""
     engine = ", reference engine" if result.engine == REFERENCE else ""
     machine = result.machine
-    clocks = ", ".join(machine.get("core_clocks", [machine["clock"]]))
+    types = [machine["core_types"].get(name, {}) for name in machine.get("core_type", ("core",))]
+    of_types = dict.fromkeys(each.get("clock", machine["clock"]) for each in types)
+    clocks = ", ".join(machine.get("core_clocks", of_types))
     governed = "" if result.governor == "fixed" else f", governor {result.governor}"
     cores = f"{machine['cores']} cores of " if machine["cores"] > 1 else ""
     print(

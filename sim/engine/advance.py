@@ -1,4 +1,4 @@
-"""The compiled main loop: cores in order of time, phases in a cycle (rules T1-T3, A1-A3)."""
+"""The compiled main loop: whose cycle is next, phases in a cycle (rules T1-T3, A1-A3)."""
 
 from sim.engine.clock import cycle_to_fs, fs_to_cycle
 from sim.engine.decode import NO_FAULT
@@ -175,7 +175,7 @@ def advance(
     end_fs: int,
     steps: int,
 ) -> int:
-    """Run all cores in order of time up to ``until_fs`` or for ``steps`` cycles worked on.
+    """Run all cores up to the first place from ``until_fs`` on, or for ``steps`` cycles worked on.
 
     ``until_fs`` is INF where nothing happens outside; even then ``end_fs`` is the end.
 

@@ -38,7 +38,7 @@ from sim.engine.layout import (
 )
 from sim.engine.level import LEVEL_BITS, LEVELS
 from sim.engine.nodes import cross
-from sim.engine.shared import home_of, shared_port, shared_read, shared_write
+from sim.engine.shared import answer, home_of, shared_port, shared_write
 from sim.engine.snoops import own, remove, share
 
 
@@ -106,7 +106,7 @@ def request(S: Flat, core: int, line: int, t: int, region: int, demand: bool, wr
     way = to_home(S, core, line)
     passed = shared_port(S, line, t + way)
     if S[H_DIRECTORY] == 0:
-        return shared_read(S, core, line, passed, region, demand) + way * LEVELS
+        return answer(S, core, line, passed, region, demand) + way * LEVELS
     count(S, Z_EXCLUSIVE_READS if write else Z_READS)
     me = S[core + C_BIT]
     lookup = S[S[H_L3] + L_HIT]
@@ -137,7 +137,7 @@ def request(S: Flat, core: int, line: int, t: int, region: int, demand: bool, wr
     last = 0
     if write:
         last = invalidate_others(S, core, holders, line, t + lookup)
-    served = shared_read(S, core, line, t, region, demand) + way * LEVELS
+    served = answer(S, core, line, t, region, demand) + way * LEVELS
     if last > served >> LEVEL_BITS:
         served = last * LEVELS + (X_COHERENCE - X_L1)
     if write or holders & ~(OWNER | me) == 0:

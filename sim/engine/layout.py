@@ -9,7 +9,7 @@ window entry, ``Q_`` store-queue entries, ``I_`` store instructions, ``U_`` unit
 level, ``O_`` one row of operation properties, ``P_`` one decoded instruction, ``N_`` the
 next instruction of a core, ``A_`` account columns, ``X_`` causes, ``Y_`` a line in the directory,
 ``Z_`` counters of coherence, ``M_`` a node, ``R_`` a page of memory, ``J_`` an access made ahead,
-``T_`` a port of lines.
+``W_`` a port of lines.
 Times are core cycles unless the name ends in ``FS`` (integer femtoseconds).
 """
 
@@ -266,7 +266,7 @@ J_SIZE = 8
 AHEAD_ENTRIES = 64
 
 # --- a port of lines: how many have passed, and a ring of when the last ones did, FS --------------
-T_PASSED, T_STARTS = range(2)
+W_PASSED, W_STARTS = range(2)
 PORT_LINES = 64
 PORT_SIZE = 72
 
@@ -345,7 +345,7 @@ OWNER = 1 << 62  # the only holder was given the line to write
     Z_BACK_INVALIDATIONS,
 ) = range(8)
 
-# --- a node: counters, and when its link to each node is free, femtoseconds -----------------------
+# --- a node: counters, and a port of lines to each node -------------------------------------------
 M_LOCAL_READS, M_REMOTE_READS, M_LINES_SENT = range(3)
 M_LINKS = 8  # a port of lines to each node
 MAX_NODES = 8
@@ -468,7 +468,7 @@ A_CAUSES = 4  # dispatch slots by cause follow
 CAUSES = X_UNIT + MAX_UNITS
 A_COLUMNS = A_CAUSES + CAUSES
 
-# --- the instruction log (for tests and views): one row per instruction, in program order ---------
+# --- the instruction log (for tests and views): one row per instruction, in order of retirement ---
 G_CORE, G_PC, G_DISPATCH, G_ISSUE, G_COMPLETE, G_RETIRE = range(6)
 G_SIZE = 6
 

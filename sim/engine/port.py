@@ -2,7 +2,7 @@
 
 from sim.engine.flat import Flat
 from sim.engine.jit import njit
-from sim.engine.layout import PORT_LINES, T_PASSED, T_STARTS
+from sim.engine.layout import PORT_LINES, W_PASSED, W_STARTS
 
 MASK = PORT_LINES - 1
 
@@ -13,8 +13,8 @@ def pass_line(S: Flat, port: int, t: int, length: int) -> int:
 
     The ring keeps the latest starts in ascending order. Before the earliest it is never free.
     """
-    ring = port + T_STARTS
-    end = S[port + T_PASSED]
+    ring = port + W_STARTS
+    end = S[port + W_PASSED]
     oldest = max(end - PORT_LINES, 0)
     if end >= PORT_LINES:
         t = max(t, S[ring + (oldest & MASK)] + length)
@@ -28,5 +28,5 @@ def pass_line(S: Flat, port: int, t: int, length: int) -> int:
     for j in range(end, i, -1):
         S[ring + (j & MASK)] = S[ring + ((j - 1) & MASK)]
     S[ring + (i & MASK)] = start
-    S[port + T_PASSED] = end + 1
+    S[port + W_PASSED] = end + 1
     return start

@@ -156,12 +156,7 @@ def l3_hit(S: Flat, cfg: int, state: int, tags: int, position: int, t: int, dema
 
 @njit
 def shared_read(S: Flat, core: int, line: int, t: int, region: int, demand: bool) -> int:
-    """L3's or memory's answer to a request served at ``t``: time at the home * LEVELS + level.
-
-    An answer to another node is asked for as soon as the link can take it.
-    """
-    if S[H_NODES] > 1:
-        t = cross(S, node_of(S, line), S[core + C_NODE], t)
+    """L3's or memory's answer to a request served at ``t``: time at the home * LEVELS + level."""
     cfg = S[H_L3]
     if S[cfg + L_PRESENT] == 0:
         return memory_read(S, core, line, t, region) * LEVELS + (X_DRAM - X_L1)
@@ -187,6 +182,16 @@ def shared_read(S: Flat, core: int, line: int, t: int, region: int, demand: bool
     if S[H_DIRECTORY]:
         S[S[H_DIRECTORY] + line * Y_SIZE + Y_FILL] = served
     return served
+
+
+@njit
+def answer(S: Flat, core: int, line: int, t: int, region: int, demand: bool) -> int:
+    """What `shared_read` says, when it sets out to the core's node * LEVELS + level."""
+    served = shared_read(S, core, line, t, region, demand)
+    if S[H_NODES] == 1:
+        return served
+    out = cross(S, node_of(S, line), S[core + C_NODE], served >> LEVEL_BITS)
+    return out * LEVELS + (served & (LEVELS - 1))
 
 
 @njit

@@ -25,7 +25,7 @@ MAX_TURN_NS = 1e3  # far more than a request takes to L3 and back
 
 
 class CoreType(Core):
-    """A core of another kind than `[core]`, with its own caches; ``clock`` is by default theirs.
+    """A core of another kind than `[core]`, with its own caches; without ``clock`` the machine's.
 
     In a file its table holds only what differs from `[core]`, `[l1]` and `[l2]`.
     """

@@ -2,7 +2,7 @@
 
 Read in this order: `clock`, `instruction` (one in flight), `core` (the phases of a cycle),
 `predictor`, `work` and `frontend` (dispatch), `window`, `units`, `pieces`, `storebuffer`, `issue`
-(with the loads), `cache` (one class for all levels), `replacement`, `prefetcher`, `dram`,
+(with the loads), `cache` (one class for all levels), `port`, `replacement`, `prefetcher`, `dram`,
 `account`, then `machine` (cores as SimPy processes) and `observe`. What cores share: `nodes`,
 `interconnect`, `shared` (L3), `directory` (coherence), `invariant` (what it is for); and `races`.
 

@@ -148,9 +148,10 @@ class Shared:
         return answer._replace(time=answer.time + way)
 
     def answer(self, line: int, time: int, who: Requester) -> Answer:
-        """L3 or memory reads a line, as soon as the link to the requester can take it (C9)."""
+        """L3 or memory reads a line, which then takes the link to the requester (C9)."""
         node, target = self.nodes.of_line(line), self.nodes.of_core(who.core)
-        return self.home(line).look_up(line, self.nodes.send(node, target, time), who)
+        answer = self.home(line).look_up(line, time, who)
+        return answer._replace(time=self.nodes.send(node, target, answer.time))
 
     def upgrade(self, line: int, time: int, who: Requester) -> int:
         """One core shares no line."""

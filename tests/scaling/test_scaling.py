@@ -37,8 +37,14 @@ def test_weights_come_as_fast_as_a_stream(cores: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("run", [runs.prefill, runs.decode])
-def test_turns_change_a_model_s_cycles_by_a_hundredth_at_most(run: Callable[..., Result]) -> None:
+def test_turns_change_little_with_dram_to_spare(run: Callable[..., Result]) -> None:
     assert run(8, "turn_ns=20").cycles == pytest.approx(run(8).cycles, rel=0.01)
+
+
+@pytest.mark.slow
+def test_short_turns_change_little_with_a_full_dram() -> None:
+    exact = runs.decode(8, runs.FEW_CHANNELS).cycles
+    assert runs.decode(8, runs.FEW_CHANNELS, "turn_ns=2").cycles == pytest.approx(exact, rel=0.01)
 
 
 @pytest.mark.slow

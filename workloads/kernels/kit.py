@@ -54,15 +54,15 @@ class Kit:
     `addresses` are those of the constants and scratch tensors kernels use: `iota`,
     `softmax_start`, `reduction`, `partial_sums`, `accumulators`, `scores`.
 
-    `turn` in 0..1 is how far into the rows a core begins, where it may take them in any order:
+    `first_row` in 0..1 is how far into the rows a core begins, where it may take them in any order:
     cores that read the same rows then do not ask for the same lines at the same time.
     """
 
     def __init__(
-        self, b: Builder, tiling: Tiling, addresses: dict[str, int], turn: float = 0
+        self, b: Builder, tiling: Tiling, addresses: dict[str, int], first_row: float = 0
     ) -> None:
         self.b = b
-        self.turn = turn
+        self.first_row = first_row
         self.tiling = tiling
         self.addresses = addresses
         values = (1, tiling.row_bytes, tiling.f32_cols, tiling.k_cols, tiling.n_cols)

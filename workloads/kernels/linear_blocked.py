@@ -20,7 +20,7 @@ steps) had 37% fewer L1 misses, but 43% more instructions and 3% more cycles, si
 out-of-order core hides the latency of L2.
 
 Of several cores that read the same source each begins with other row blocks and comes back to
-those before (`Kit.turn`). In step they would all want a line while its writer is still asked for
+those before (`Kit.first_row`). In step they would all want a line while its writer is still asked for
 it. Where K is cut into chunks no registers are left for that.
 
 Sums are accumulated in the order of K either way: blocking does not change a bit of the result.
@@ -128,7 +128,7 @@ class _Nest:
         self.chunk_source, self.m_source, self.a = b.xs("chunk_source", "m_source", "a")
         self.group, self.group_end, self.result = b.xs("group", "group_end", "result")
         self.bias, self.block, self.at = b.xs("bias", "block", "at")
-        self.turned = len(self.chunks) == 1 and kit.turn > 0
+        self.turned = len(self.chunks) == 1 and kit.first_row > 0
         if len(self.chunks) > 1:
             self.sums, self.chunks_left = b.xs("sums", "chunks_left")
         elif self.turned:
@@ -177,7 +177,7 @@ class _Nest:
         b, kit = self.kit.b, self.kit
         step = (8 * kit.tiling.m_block).bit_length() - 1
         b.sub(self.start, self.end, self.first)
-        b.li(self.at, int(kit.turn * (1 << TURN_BITS)))
+        b.li(self.at, int(kit.first_row * (1 << TURN_BITS)))
         b.mul(self.start, self.start, self.at)
         b.srli(self.start, self.start, TURN_BITS + step)
         b.slli(self.start, self.start, step)

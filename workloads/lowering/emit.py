@@ -95,7 +95,7 @@ class Emitter:
             name: memory[tensor].address for name, tensor in tensors.items() if tensor in memory
         }
         b = Builder(name, target)
-        self.kit = Kit(b, self.tiling, addresses, turn=self.core / target.cores)
+        self.kit = Kit(b, self.tiling, addresses, first_row=self.core / target.cores)
         head = b.new_label("head")
         b.label("prefill")
         self.kit.load_constants()

@@ -247,7 +247,7 @@ class Partition:
             op = next(linear for linear in self.operators if linear.result == op.inputs[0])
         if self.policy == "rows":
             return self.cores
-        if self.policy != "auto" or self.speeds:
+        if self.policy != "auto" or self.speeds:  # parts of rows are equal, so would be of no use
             return 1
         divisors = (parts for parts in range(1, self.cores + 1) if self.cores % parts == 0)
         return min(divisors, key=lambda parts: self._longest(op, parts))
