@@ -289,7 +289,7 @@ def test_a_stream_is_as_fast_as_the_own_node_s_dram_or_the_other_s_link_and_no_f
 
 
 def test_memory_works_on_while_the_link_is_full():
-    """Of the DRAM of node 1 core 1, which is there, gets half while core 0's lines fill the link."""
+    """Of the DRAM of node 1 core 1, which is there, gets half; core 0's lines fill the link."""
     m = nodes(2, *FAST, link="0.4GB/s")
 
     def reads(page):

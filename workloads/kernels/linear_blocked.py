@@ -20,8 +20,8 @@ steps) had 37% fewer L1 misses, but 43% more instructions and 3% more cycles, si
 out-of-order core hides the latency of L2.
 
 Of several cores that read the same source each begins with other row blocks and comes back to
-those before (`Kit.first_row`). In step they would all want a line while its writer is still asked for
-it. Where K is cut into chunks no registers are left for that.
+those before (`Kit.first_row`). In step they would all want a line while its writer is still asked
+for it. Where K is cut into chunks no registers are left for that.
 
 Sums are accumulated in the order of K either way: blocking does not change a bit of the result.
 """
