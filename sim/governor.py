@@ -114,7 +114,8 @@ class MemoryAware:
                     now - then for now, then in zip(after[core], before[core], strict=True)
                 )
                 low, high = clocks[core]
-                cpu.set_clock(core, low if 2 * waited > slots else high)
+                if slots:  # none where turns are longer than a period (T3)
+                    cpu.set_clock(core, low if 2 * waited > slots else high)
             before = after
 
     def _clocks(self, cpu: Clocked, core: int) -> tuple[int, int]:

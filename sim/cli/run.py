@@ -209,7 +209,8 @@ def _print(result: Result) -> None:
     partial = " (partial: interrupted)" if result.partial else ""
     engine = ", reference engine" if result.engine == REFERENCE else ""
     machine = result.machine
-    types = [machine["core_types"].get(name, {}) for name in machine.get("core_type", ("core",))]
+    names = machine.get("core_type", ("core",))[: machine["cores"]]
+    types = [machine["core_types"].get(name, {}) for name in names]
     of_types = dict.fromkeys(each.get("clock", machine["clock"]) for each in types)
     clocks = ", ".join(machine.get("core_clocks", of_types))
     governed = "" if result.governor == "fixed" else f", governor {result.governor}"

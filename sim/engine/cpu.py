@@ -142,7 +142,7 @@ class Cpu:
             code = advance(S, self._P, self._T, self._M, bound, END_FS, STEPS)
             if code == at.RUN_UNTIL and bound > END_FS:
                 raise end_of_time()
-            reached = bound if code == at.RUN_UNTIL else int(turn_of(S, self.now_fs))
+            reached = bound if code == at.RUN_UNTIL else int(turn_of(S, self._worked_fs))
             yield env.timeout(max(reached - env.now, 0))
             if code == at.RUN_HALTED:
                 return True
@@ -163,7 +163,7 @@ class Cpu:
         check_clock(core, len(self.programs), megahertz)
         words = self._core(core)
         offset = self._offset(core)
-        self._latest = self.now_fs
+        self._latest = self._worked_fs
         when = turn_after(self._S, math.ceil(self.environment.now))
         cycle = fs_to_cycle(self._S, offset, when)
         start = cycle_to_fs(self._S, offset, cycle)
@@ -215,6 +215,16 @@ class Cpu:
     @property
     def now_fs(self) -> int:
         """Simulated time in femtoseconds: of the last cycle worked on, or of a SimPy event since.
+
+        While cores take turns, the end of the turn: so far all of them have been worked.
+        """
+        if self._S[at.H_TURN] and self._S[at.H_RUNNING]:
+            return int(turn_after(self._S, math.ceil(self.environment.now)))
+        return self._worked_fs
+
+    @property
+    def _worked_fs(self) -> int:
+        """The start of the last cycle worked on, or a SimPy event since.
 
         Cycles before their core's last change of clock count as they were then.
         """

@@ -207,9 +207,7 @@ class ReferenceCpu:
         Now is the environment's: a SimPy process calls this in the middle of a run.
         """
         check_clock(core, len(self._cores), megahertz)
-        now = math.ceil(self.environment.now)
-        begun = now % self._turn if self._turn else 0
-        self.clocks[core].change(now + self._turn - begun if begun else now, megahertz)
+        self.clocks[core].change(self._turn_after(math.ceil(self.environment.now)), megahertz)
         life = self._lives.get(core)
         if life is not None and life.is_alive:
             life.interrupt()  # its next cycle starts at another time
@@ -278,6 +276,10 @@ class ReferenceCpu:
             looks = self._looks(core)
             core.next = looks if core.next < 0 else min(looks, core.next)
 
+    def _turn_after(self, time: int) -> int:
+        """The first start of a turn at or after a time; without turns the time itself (T3)."""
+        return -(-time // self._turn) * self._turn if self._turn else time
+
     def _looks(self, core: Core) -> int:
         """The cycle in which a core sees the signal just given: if it had its turn, in the next."""
         given, giver = self._at_work
@@ -344,8 +346,12 @@ class ReferenceCpu:
 
     @property
     def now_fs(self) -> int:
-        """Simulated time in femtoseconds: of the environment, or of a cycle of this turn."""
-        return max(math.ceil(self.environment.now), self._latest)
+        """Simulated time in femtoseconds: of the environment; or of the last cycle of all.
+
+        While cores take turns, the end of the turn: so far all of them have been worked.
+        """
+        now = math.ceil(self.environment.now)
+        return self._turn_after(now) if self._turn and self.running else max(now, self._latest)
 
     @property
     def seconds(self) -> float:

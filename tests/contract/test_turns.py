@@ -6,6 +6,7 @@ import pytest
 
 from isa.errors import UserError
 from sim.engine import Cpu
+from sim.governor import MemoryAware
 from sim.reference import ReferenceCpu
 from tests.contract.harness import FS_PER_NS, Run, Simulation, machine, plain
 from tests.contract.test_clocks import change, clocks
@@ -112,6 +113,21 @@ def test_of_many_signals_in_a_turn_each_counts_from_its_time(engine, waiters_clo
     exact = Simulation(texts, plain(*own), engine=engine).run().at("seen", core=1)
     r = Simulation(texts, plain(*own, "turn_ns=10"), engine=engine).run()
     assert r.at("seen", core=1).dispatch == exact.dispatch
+
+
+@pytest.mark.parametrize(("turn", "period"), [(99, 100), (20, 1010), (250, 100)])
+def test_engines_agree_on_what_a_governor_sees_in_turns(turn, period):
+    """T5: it looks in the middle of turns, when both have worked the same turns."""
+    on = machine("teach", "cores=3", f"turn_ns={turn}")
+
+    def governed(engine):
+        sim = Simulation([KERNEL] * 3, on, engine=engine)
+        aware = MemoryAware(low=333, high=1000, period=period * FS_PER_NS)
+        sim.cpu.environment.process(aware(sim.cpu))
+        return outcome(sim.run()), sim.cpu.core_cycles, sim.cpu.now_fs
+
+    assert governed(Cpu) == governed(ReferenceCpu)
+    assert governed(Cpu)[0] != outcome(Simulation([KERNEL] * 3, on).run())
 
 
 @pytest.mark.parametrize("turn", ["-1", "1001", "nan"])
