@@ -46,6 +46,7 @@ class Level:
         self.sets: list[OrderedDict[int, Line]] = [OrderedDict() for _ in range(config.sets)]
         self.fills: list[int] = []  # when each MSHR taken so far is free again
         self.port = 0
+        self.passed: list[int] = []  # when the latest lines passed the port, of L3
         self.table: dict[int, Stride] = {}
         self.counts: Counter[str] = Counter()
 
@@ -243,8 +244,13 @@ class Memory:
 
     def _l3_port(self, t: int) -> int:
         l3, width = self.l3, self.m.l3.bytes_per_cycle or self.m.l3.line
-        start = max(t, l3.port)
-        l3.port = start + ceil_div(self.m.l3.line * l3_cycle_fs(self.m), width)
+        length = ceil_div(self.m.l3.line * l3_cycle_fs(self.m), width)
+        if len(l3.passed) == 64:  # what was before is not remembered
+            t = max(t, l3.passed[0] + length)
+        after = [each + length for each in l3.passed if each + length > t]
+        free = (at for at in [t, *after] if all(abs(at - each) >= length for each in l3.passed))
+        start = min(free)
+        l3.passed = sorted([*l3.passed, start])[-64:]
         return start
 
     def _l3_read(self, line: int, t: int, *, demand: bool) -> int:
