@@ -206,9 +206,9 @@ def has_room(S: Flat, core: int, o: int, kind: int, t: int) -> bool:
 
 @njit
 def enter_memory(
-    S: Flat, P: Flat, core: int, ip: int, e: int, seq: int, kind: int, region: int
+    S: Flat, P: Flat, core: int, ip: int, e: int, seq: int, kind: int, region: int, t: int
 ) -> None:
-    """Queue entries of a load or store, and whether a load meets older stores."""
+    """Queue entries of a load or store at ``t``, and whether a load meets older stores."""
     address = S[core + N_ADDRESS]
     stride = S[core + N_STRIDE]
     rows = S[core + N_MEMORY_ROWS]
@@ -236,7 +236,7 @@ def enter_memory(
             lo = min(lo, start)
             hi = max(hi, start + row_bytes)
         S[e + E_ADDRESS] = -1
-    release_drained(S, core, S[e + E_DISPATCH])
+    release_drained(S, core, t)  # the load's own dispatch may lie cycles ahead
     if P[ip + P_ACCESS] != ACCESS_BYTE:  # prefetch waits for nothing
         S[e + E_OVERLAP] = 1 if may_overlap(S, core, lo, hi) else 0
     S[e + E_SI] = S[core + C_SI_TAIL]
@@ -303,7 +303,7 @@ def dispatch_one(
     S[e + E_ISSUE] = -1
     S[core + C_UOPS] += uops
     if kind in (KIND_LOAD, KIND_STORE):
-        enter_memory(S, P, core, ip, e, seq, kind, region)
+        enter_memory(S, P, core, ip, e, seq, kind, region, t)
     head = S[core + C_HEAD]
     for i in range(P[ip + P_SOURCES]):
         producer = S[core + C_RENAME + P[ip + P_SOURCE + i]]
