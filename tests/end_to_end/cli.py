@@ -10,6 +10,16 @@ from dataclasses import dataclass
 
 COMMAND = (sys.executable, "-c", "from sim.cli.main import main; main()")
 
+# A child begins with the memory of its parent, which counts as its own: so the parent is a small
+# process, and not that of the tests.
+LAUNCHER = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[2:])
+with open(sys.argv[1], "w") as peak:
+    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=peak)
+sys.exit(code)
+"""
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -34,10 +44,7 @@ def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
 
 def run(*arguments: object) -> Finished:
     """Run `tickformer` to its end and measure it (the kernel counts in KiB)."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        process = subprocess.Popen([*COMMAND, *map(str, arguments)], stdout=out, stderr=err)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        for stream in (out, err):
-            stream.seek(0)
-        return Finished(process.returncode, out.read(), err.read(), usage.ru_maxrss * 1024)
+    with tempfile.NamedTemporaryFile("r") as peak:
+        command = [sys.executable, "-c", LAUNCHER, peak.name, *COMMAND, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        return Finished(done.returncode, done.stdout, done.stderr, int(peak.read()) * 1024)
