@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from sim.machine.section import (
     Bytes,
@@ -20,9 +17,7 @@ from sim.machine.section import (
     Section,
     power_of_two,
 )
-from sim.machine.units import (
-    format_size,
-)
+from sim.machine.units import format_size
 
 MAX_WRITE_BATCH = 64
 MAX_CORES = 60  # a directory entry is one word: a bit per core and the owner's mark

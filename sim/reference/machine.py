@@ -284,7 +284,7 @@ class ReferenceCpu:
         """The cycle in which a core sees the signal just given: if it had its turn, in the next."""
         given, giver = self._at_work
         if self._turn and core.number < giver:
-            given += self._turn - given % self._turn
+            given = self._turn_after(given + 1)
         return self.clocks[core.number].first_at(given)
 
     def _seen_from(self, core: int, counter: int, count: int) -> int:
