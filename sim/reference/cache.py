@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 from sim.machine.memory import Cache as CacheConfig
 from sim.reference.clock import Clock
-from sim.reference.port import LinePort
+from sim.reference.port import BytePort, LinePort
 from sim.reference.prefetcher import prefetcher
 from sim.reference.replacement import Policy, policy_maker
 
@@ -94,29 +94,6 @@ class Crossing:
         self.below.write(line, self.clock.start(time), who)
 
 
-class Port:
-    """Bandwidth towards the level above (M4): a line takes line bytes / width of a cycle.
-
-    In core cycles ``position`` counts bytes that could have passed; in fs lines pass one by one.
-    """
-
-    def __init__(self, line_bytes: int, width: int, cycle: int) -> None:
-        self.line_bytes = line_bytes
-        self.width = width
-        self.cycle = cycle
-        self.position = 0
-        self.lines = LinePort(-(-line_bytes * cycle // width))
-
-    def serve(self, time: int) -> int:
-        """Pass one line that comes at ``time``; returns when it is served."""
-        if self.cycle == 1:  # core cycles: several lines may share one
-            self.position = max(self.position, time * self.width)
-            served = self.position // self.width
-            self.position += self.line_bytes
-            return served
-        return self.lines.take(time)
-
-
 @dataclass(eq=False, slots=True)
 class Line:
     """A line in its set; in flight until ``fill``. A shared one may only be read (C1)."""
@@ -184,7 +161,12 @@ class Cache:
         # by index; a set begins to exist when it is first looked at
         self.sets = defaultdict[int, Set](lambda: Set(config.ways, policy()))
         self.mshrs = [0] * config.mshrs  # the fill each holds or held
-        self.port = Port(config.line, config.bytes_per_cycle or config.line, cycle)
+        width = config.bytes_per_cycle or config.line
+        self.port: BytePort | LinePort = (
+            BytePort(config.line, width)
+            if cycle == 1  # in core cycles
+            else LinePort(-(-config.line * cycle // width))
+        )
         self.prefetcher = prefetcher(config)
         self.count = dict.fromkeys(COUNTERS, 0)
 
@@ -192,7 +174,7 @@ class Cache:
 
     def request(self, line: int, time: int, who: Requester) -> Answer:
         """A read from the level above that arrives at ``time``."""
-        return self.look_up(line, self.port.serve(time), who)
+        return self.look_up(line, self.port.take(time), who)
 
     def look_up(self, line: int, served: int, who: Requester) -> Answer:
         """The same once the port is passed."""
@@ -220,7 +202,7 @@ class Cache:
 
     def write(self, line: int, time: int, who: Requester) -> None:
         """A line written back from above: it is marked dirty or takes a place (M7)."""
-        served = self.port.serve(time)
+        served = self.port.take(time)
         found = self.find(line) or self.place(line, served, who)
         found.dirty = True
 

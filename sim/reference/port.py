@@ -1,8 +1,27 @@
-"""What passes one line after another, in fs: the port of a slice of L3 (M4), a link (C9)."""
+"""What lines pass: the ports of L2 and of slices of L3 (M4), links (C9)."""
 
 from bisect import insort
 
 REMEMBERED = 64  # lines
+
+
+class BytePort:
+    """Passes ``width`` bytes in a core cycle, which lines may share.
+
+    ``position`` counts bytes that could have passed.
+    """
+
+    def __init__(self, line_bytes: int, width: int) -> None:
+        self.line_bytes = line_bytes
+        self.width = width
+        self.position = 0
+
+    def take(self, time: int) -> int:
+        """Pass a line that comes in cycle ``time``; returns when it is served."""
+        self.position = max(self.position, time * self.width)
+        served = self.position // self.width
+        self.position += self.line_bytes
+        return served
 
 
 class LinePort:

@@ -84,7 +84,7 @@ class Slice(Cache):
 
     def admit(self, time: int) -> int:
         """Pass the port (M4); returns when."""
-        return self.port.serve(time)
+        return self.port.take(time)
 
     def must_write(self, victim: Line, time: int) -> bool:
         """An inclusive L3 takes a leaving line from the cores, and it may be dirty there (C7)."""
