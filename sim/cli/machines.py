@@ -142,8 +142,10 @@ def _shared(machine: Machine) -> RenderableType:
     from sim.machine.units import format_size
 
     l3, net, dram = machine.l3, machine.interconnect, machine.dram
-    turns = f"; several take turns of {machine.turn_ns:g} ns" if machine.turn_ns else ""
-    rows = [["cores", f"{machine.cores}{turns}"]]
+    turns = f"in turns of {machine.turn_ns:g} ns" if machine.turn_ns else "cycle by cycle"
+    ahead = machine.load_ahead_cycles
+    loads = f", loads up to {ahead} cycles ahead" if ahead else ""
+    rows = [["cores", str(machine.cores)], ["several are worked", f"{turns}{loads}"]]
     if l3 is not None:
         slices = f"{l3.slices} slice{'s' * (l3.slices > 1)} of {format_size(l3.size // l3.slices)}"
         rows.append(["L3", f"{slices}, {'' if l3.inclusive else 'not '}inclusive"])

@@ -39,6 +39,7 @@ from sim.engine.layout import (
     H_CORES,
     H_FAULT,
     H_FAULT_CORE,
+    H_ORDER,
     H_RUNNING,
     H_SIGNALLED,
     H_TIMES,
@@ -57,7 +58,16 @@ from sim.engine.layout import (
     X_WAIT,
 )
 from sim.engine.stores import drain
-from sim.engine.turns import first_behind, first_from, first_place, note_clocks, note_next, place
+from sim.engine.turns import (
+    first_behind,
+    first_from,
+    first_place,
+    note_clocks,
+    note_next,
+    place,
+    queue_again,
+    queue_all,
+)
 from sim.engine.window import entry, retire
 
 
@@ -190,34 +200,27 @@ def advance(
     base = S[H_CORE_BASE]
     stride = S[H_CORE_STRIDE]
     times = S[H_TIMES]
+    order = S[H_ORDER]
     note_clocks(S)
     end = first_place(S, min(until_fs, end_fs))
     for i in range(cores):
         note_next(S, base + i * stride)
+    queue_all(S)
     while steps > 0:
         if S[H_RUNNING] == 0:
             return RUN_HALTED
-        best = 0
-        second = 0
-        first = S[times]
-        following = INF
-        for i in range(1, cores):
-            where = S[times + i]
-            if where < first:
-                second = best
-                following = first
-                best = i
-                first = where
-            elif where < following:
-                second = i
-                following = where
+        best = S[order]
+        first = S[times + best]
         if first >= end:
             return RUN_DEADLOCK if first == INF else RUN_UNTIL
         core = base + best * stride
+        second = S[order + 1] if cores > 1 else best
+        following = S[times + second] if cores > 1 else INF
         if following < end:
             S[core + C_HORIZON] = first_behind(S, core, base + second * stride, following)
         else:
             S[core + C_HORIZON] = first_from(S, core, end)
+        woken = False
         while True:
             t = S[core + C_NEXT]
             code = step(S, P, T, M, core, t)
@@ -228,8 +231,13 @@ def advance(
             steps -= 1
             if S[H_SIGNALLED]:
                 wake_waiting(S, core, t)
+                woken = True
                 break
             if S[core + C_NEXT] >= S[core + C_HORIZON] or steps <= 0:
                 break
         note_next(S, core)
+        if woken:
+            queue_all(S)
+        else:
+            queue_again(S, 0, cores)
     return RUN_STEPS

@@ -8,14 +8,12 @@ from sim.engine.layout import (
     C_GRANT,
     C_L1,
     C_L2,
-    C_WALK,
     H_DIRECTORY,
     H_L3,
     H_LEVEL1,
     H_LEVEL2,
     H_LINE_SHIFT,
     H_MEMORY_END,
-    H_WALKER,
     L_BANDWIDTH,
     L_DEGREE,
     L_DISTANCE,
@@ -86,6 +84,8 @@ def l2_fetch(
     """Bring a line into L2, an MSHR being free at ``t``; returns arrival * LEVELS + level."""
     cfg = S[core + C_L2]
     state = core + S[H_LEVEL2]
+    if demand and S[H_DIRECTORY]:
+        soon(S, S[H_DIRECTORY] + line * Y_SIZE)
     word = l2_insert(S, core, line, TAG_IN_FLIGHT | flags, t, region)
     leaves = cycle_to_fs(S, core, t + S[cfg + L_HIT])
     served = request(S, core, line, leaves, region, demand, write)
@@ -240,8 +240,6 @@ def l1_fetch(
     """Walk a miss that leaves L1 at ``t`` to its end; returns arrival * LEVELS + level."""
     cfg = S[core + C_L1]
     state = core + S[H_LEVEL1]
-    S[H_WALKER] = core
-    S[core + C_WALK] = t
     soon(S, set_of(S, S[core + C_L2], core + S[H_LEVEL2], line))  # looked up in a moment
     tags = set_of(S, cfg, state, line)
     way = room(S, cfg, state, tags)
@@ -262,8 +260,6 @@ def l1_fetch(
 @njit
 def l1_upgrade(S: Flat, core: int, line: int, t: int) -> int:
     """A store in cycle ``t`` finds its line shared; returns when it may write * LEVELS + level."""
-    S[H_WALKER] = core
-    S[core + C_WALK] = t
     cfg = S[core + C_L2]
     leaves = t + S[S[core + C_L1] + L_HIT] + (S[cfg + L_HIT] if S[cfg + L_PRESENT] else 0)
     served = upgrade(S, core, line, leaves) * LEVELS + (X_COHERENCE - X_L1)

@@ -81,7 +81,6 @@ from sim.engine.layout import (
     E_PIECES,
     E_READY,
     E_REGION,
-    E_RETIRE,
     E_ROW_BYTES,
     E_ROWS,
     E_SEQ,
@@ -164,6 +163,7 @@ from sim.engine.layout import (
     X_RETIRING,
 )
 from sim.engine.predict import predicted
+from sim.engine.sets import soon
 from sim.engine.stores import allocate_store, may_overlap, release_drained
 from sim.engine.turns import note_signal, seen_from
 from sim.engine.window import entry
@@ -280,6 +280,8 @@ def dispatch_one(
     behind = slot + uops
     when = t if behind <= (t + 1) * width else (behind - 1) // width
     e = entry(S, core, seq)
+    soon(S, entry(S, core, seq + 2))
+    soon(S, entry(S, core, seq + 2) + 16)
     S[e + E_SEQ] = seq
     S[e + E_PC] = pc
     S[e + E_OP] = op
@@ -289,12 +291,12 @@ def dispatch_one(
     S[e + E_SLOTS] = S[core + N_SLOTS]
     S[e + E_LATENCY] = S[o + O_LATENCY]
     S[e + E_ACC_LATENCY] = S[o + O_ACC_LATENCY]
-    S[e + E_CHAIN] = S[core + N_CHAIN]
+    if kind == KIND_MATMUL:
+        S[e + E_CHAIN] = S[core + N_CHAIN]
     S[e + E_REGION] = region
     S[e + E_PENDING] = 0
     S[e + E_READY] = when + 1
     S[e + E_COMPLETE] = -1
-    S[e + E_RETIRE] = -1
     S[e + E_CONSUMERS] = -1
     S[e + E_ACC_NODE] = P[ip + P_ACC]
     S[e + E_PIECES] = S[core + N_PIECES]

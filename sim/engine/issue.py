@@ -49,6 +49,7 @@ from sim.engine.layout import (
     E_UNIT,
     INF,
     KIND_LOAD,
+    KIND_MATMUL,
     MEMORY_NODE,
     NODE_BITS,
     NODES,
@@ -213,7 +214,7 @@ def begin(S: Flat, core: int, unit: int, e: int, t: int) -> None:
     again = S[e + E_ACC_LATENCY]
     when = last + latency
     accumulate = last + again
-    if S[e + E_CHAIN] > 0:
+    if S[e + E_KIND] == KIND_MATMUL and S[e + E_CHAIN] > 0:
         # a cracked matmul adds E_CHAIN products to every element, one after another
         chained = t + S[e + E_CHAIN] * again
         when = max(when, chained - again + latency)

@@ -8,8 +8,7 @@ Names: ``H_`` header words, ``C_`` words of a core block (relative to its base),
 window entry, ``Q_`` store-queue entries, ``I_`` store instructions, ``U_`` units, ``L_`` one cache
 level, ``O_`` one row of operation properties, ``P_`` one decoded instruction, ``N_`` the
 next instruction of a core, ``A_`` account columns, ``X_`` causes, ``Y_`` a line in the directory,
-``Z_`` counters of coherence, ``M_`` a node, ``R_`` a page of memory, ``J_`` an access made ahead,
-``W_`` a port of lines.
+``Z_`` counters of coherence, ``M_`` a node, ``R_`` a page of memory, ``W_`` a port of lines.
 Times are core cycles unless the name ends in ``FS`` (integer femtoseconds).
 """
 
@@ -70,9 +69,9 @@ INF = 1 << 62
     H_TURN,  # how long a core goes on before the next one, FS; 0: cycle by cycle
     H_IN_STEP,  # 1: cores are worked cycle by cycle, and their cycles start together
     H_TIMES,  # offset of the places of the cores' next cycles (sim/engine/turns.py); INF: none
+    H_ORDER,  # offset of the cores' numbers in the order of these places
     H_SIGNALLED,  # 1: a core has raised a counter that others wait for
-    H_WALKER,  # offset of the core whose walk is under way
-    H_AHEAD,  # core block: offset of the accesses made ahead
+    H_LOAD_AHEAD,  # cycles that a load's accesses are made ahead
     H_NODES,  # number of nodes
     H_NODE_STATE,  # offset of the nodes, M_SIZE words each
     H_PAGE_SHIFT,  # log2 of the lines in a page
@@ -96,6 +95,7 @@ GIVEN_SIZE = 1 + 2 * GIVEN_RING
     C_REGION,
     C_DISPATCH_SLOT,  # dispatch slots handed out so far, cycle * width + slot
     C_RETIRE_SLOT,
+    C_RETIRES,  # cycle in which the oldest instruction retires, -1: not known yet
     C_HEAD,  # sequence number of the oldest unretired instruction
     C_TAIL,  # sequence number of the next instruction
     C_UOPS,  # window entries in use
@@ -141,8 +141,6 @@ GIVEN_SIZE = 1 + 2 * GIVEN_RING
     C_BIT,  # the core in a directory entry: 1 << number
     C_GRANT,  # flags of the line last brought: TAG_SHARED or 0
     C_HORIZON,  # first cycle in which another core could do something
-    C_WALK,  # cycle of the walk under way
-    C_AHEAD,  # accesses of the current load made past C_HORIZON
     C_ACCOUNT,  # offset of the core's account: regions x A_COLUMNS
     C_NODE,
     # parameters of the core's type
@@ -178,7 +176,7 @@ GIVEN_SIZE = 1 + 2 * GIVEN_RING
     N_ROW_BYTES,
     N_PIECES,
     N_STREAM,  # of a matmul on an array: slots if it continues a fold, 0: it has several
-) = range(87)
+) = range(86)
 C_X = 88  # 32 scalar registers
 C_RENAME = C_X + 32  # producer sequence number of x0-x31, t0-t63
 C_SHAPE = C_RENAME + 96  # per tile: rows, cols, type (0 none, 1 f32, 2 bf16 operand), B-copy valid
@@ -210,48 +208,48 @@ REGISTER_BITS = 7
 HELD_NONE = -1
 NEEDS_NONE = -2  # of a matmul that continues no fold whatever the array holds
 
-# --- a window entry -----------------------------------------------------------------------------
+# --- a window entry: four lines of the host's caches, the first one for retirement ----------------
 (
     E_SEQ,
-    E_PC,
-    E_OP,
     E_KIND,
     E_UNIT,
     E_UOPS,
-    E_SLOTS,  # pipe slots taken
-    E_LATENCY,
-    E_ACC_LATENCY,
-    E_CHAIN,  # slots that depend on each other in one element (cracked matmul: k)
+    E_COMPLETE,  # -1: not known yet
+    E_ISSUE,
     E_REGION,
+    E_LEVEL,  # level that served the last-arriving line
     E_PENDING,  # producers whose completion is not known yet
     E_READY,
-    E_COMPLETE,  # -1: not known yet
-    E_ACC_READY,  # when an accumulation into the result may start
-    E_RETIRE,
-    E_CONSUMERS,  # first node of the list of those who wait for this entry, -1: none
     E_NEXT,  # successor in the queue, -1: none
+    E_CONSUMERS,  # first node of the list of those who wait for this entry, -1: none
     E_ACC_NODE,  # which node is the accumulator, -1: none
+    E_ACC_READY,  # when an accumulation into the result may start
+    E_SLOTS,  # pipe slots taken
+    E_OVERLAP,  # an older store in the queue touches the same bytes
+    E_PIECES,
     E_ADDRESS,
     E_STRIDE,
     E_ROWS,
     E_ROW_BYTES,
-    E_PIECES,
-    E_LEVEL,  # level that served the last-arriving line
-    E_OVERLAP,  # an older store in the queue touches the same bytes
     E_SQ,  # store: first position; load: position of the first younger store
     E_SI,  # load: store instructions below this one are older
+    E_OP,
+    E_PC,
     E_DISPATCH,
-    E_ISSUE,
-) = range(30)
-# a matmul on an array has no address and keeps in these words
-E_STREAM = E_ROW_BYTES  # slots if it continues a fold
+) = range(26)
+E_NODES = 26  # six words: successors of this entry's nodes in producers' consumer lists
+E_SIZE = 32
+# what is no load keeps in these words
+E_LATENCY = E_LEVEL
+E_ACC_LATENCY = E_SI
+# a matmul, which has no address, in these
+E_CHAIN = E_ROWS  # slots that depend on each other in one element (cracked matmul: k)
+E_STREAM = E_ROW_BYTES  # on an array: slots if it continues a fold
 E_NEEDS = E_ADDRESS  # tile value that the array must hold for that
 E_LEAVES = E_STRIDE  # tile value that the array holds behind it
-E_NODES = 30  # six words: successors of this entry's nodes in producers' consumer lists
 NODE_BITS = 3
 NODES = 1 << NODE_BITS  # a list element is entry * NODES + node
 MEMORY_NODE = 5  # the node that waits for an older store
-E_SIZE = 36
 
 # --- store queue entry: bytes [lo, hi) of one line -----------------------------------------------
 Q_LINE, Q_LO, Q_HI, Q_SEQ, Q_DRAIN, Q_REGION, Q_PC = range(7)
@@ -259,11 +257,6 @@ Q_SIZE = 8
 # --- store instruction: the bytes it spans and its store-queue positions -------------------------
 I_LO, I_HI, I_FIRST, I_END = range(4)
 I_SIZE = 4
-
-# --- an access made ahead: its cycle, what it did to its set, where the load stood before --------
-J_CYCLE, J_TAGS, J_POSITION, J_ROW, J_BYTE, J_SLOT, J_DONE, J_LEVEL = range(8)
-J_SIZE = 8
-AHEAD_ENTRIES = 64
 
 # --- a port of lines: how many have passed, and a ring of when the last ones did, FS --------------
 W_PASSED, W_STARTS = range(2)

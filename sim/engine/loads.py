@@ -1,12 +1,10 @@
 """Loads: one access per row and line, as many per cycle as there are load pipes (rules L1-L5)."""
 
 from isa.table import OP
-from sim.engine.ahead import hit_ahead, remember_load
 from sim.engine.caches import l1_access
 from sim.engine.flat import Flat
 from sim.engine.jit import njit
 from sim.engine.layout import (
-    C_AHEAD,
     C_HORIZON,
     C_L1,
     C_LOAD_BYTE,
@@ -14,6 +12,8 @@ from sim.engine.layout import (
     C_LOAD_DONE,
     C_LOAD_NEXT,
     C_LOAD_ROW,
+    C_SQ_FREE,
+    C_SQ_REQUEST,
     C_UNITS,
     E_COMPLETE,
     E_LEVEL,
@@ -23,10 +23,13 @@ from sim.engine.layout import (
     E_REGION,
     E_ROW_BYTES,
     E_ROWS,
+    E_SQ,
     E_UNIT,
     H_LINE_SHIFT,
+    H_LOAD_AHEAD,
     INF,
     L_HIT,
+    Q_DRAIN,
     U_BYTES,
     U_FREE,
     U_PIPES,
@@ -34,7 +37,7 @@ from sim.engine.layout import (
     X_L1,
 )
 from sim.engine.level import LEVEL_BITS, LEVELS
-from sim.engine.stores import forward, row_address
+from sim.engine.stores import forward, row_address, sq_entry
 
 PREFETCH = OP["prefetch"]
 
@@ -50,13 +53,27 @@ def start_load(S: Flat, core: int, e: int) -> None:
 
 
 @njit
+def stretch_end(S: Flat, core: int, e: int, t: int) -> int:
+    """The cycle before which load ``e`` makes its accesses together with that of cycle ``t`` (L5).
+
+    That is the next one while an older store has not drained.
+    """
+    behind = S[e + E_SQ]
+    if behind > S[core + C_SQ_FREE]:
+        last = sq_entry(S, core, behind - 1)
+        if S[core + C_SQ_REQUEST] < behind or S[last + Q_DRAIN] > t:
+            return t + 1
+    return t + 1 + S[H_LOAD_AHEAD]
+
+
+@njit
 def run_load(S: Flat, core: int, e: int, t: int, bound: int) -> bool:
     """Make the accesses of the load on the pipes, from cycle ``t`` on, before cycle ``bound``.
 
     Up to ``bound`` nothing else of this core can touch what the accesses look at, and up to
-    C_HORIZON no other core, so they are made ahead of the clock; past C_HORIZON only hits, which
-    can be taken back until their cycle has come.  Returns True when all are made (E_COMPLETE is
-    set), else C_LOAD_NEXT tells when to go on.
+    C_HORIZON nothing of another, so they are made ahead of the clock; past both those of the
+    stretch are made, which belong to cycle ``t`` (L5).  Returns True when all are made (E_COMPLETE
+    is set), else C_LOAD_NEXT tells when to go on.
     """
     unit = core + C_UNITS + S[e + E_UNIT] * U_SIZE
     pipes = S[unit + U_PIPES]
@@ -76,7 +93,7 @@ def run_load(S: Flat, core: int, e: int, t: int, bound: int) -> bool:
     end = (t + 1) * pipes  # first slot of the next cycle
     slot = max(S[unit + U_FREE], t * pipes)
     hint = S[e + E_OP] == PREFETCH
-    S[core + C_AHEAD] = 0
+    stretch = stretch_end(S, core, e, t)
     while row < rows:
         while slot >= end:
             cycle += 1
@@ -84,18 +101,11 @@ def run_load(S: Flat, core: int, e: int, t: int, bound: int) -> bool:
         start = row_address(S, core, e, row) + byte
         line = start >> shift
         stop = min(start + row_bytes - byte, (line + 1) << shift)
-        arrival = -1
-        if cycle >= bound:
-            break
-        if cycle >= S[core + C_HORIZON]:
-            if overlap or not hit_ahead(S, core, line, cycle):
+        if cycle >= stretch:
+            if cycle >= bound or cycle >= S[core + C_HORIZON]:
                 break
-            remember_load(S, core, row, byte, slot, done, level)
-            arrival = cycle + latency
-            if arrival >= done:
-                level = X_L1
-        elif overlap:
-            arrival = forward(S, core, e, start, stop, cycle)
+            stretch = stretch_end(S, core, e, cycle)
+        arrival = forward(S, core, e, start, stop, cycle) if overlap else -1
         if arrival < 0:
             served = l1_access(S, core, line, cycle, pc, region, latency, 0)
             if hint:
@@ -117,7 +127,7 @@ def run_load(S: Flat, core: int, e: int, t: int, bound: int) -> bool:
             row += 1
     S[unit + U_FREE] = slot
     S[e + E_LEVEL] = level
-    if row < rows or S[core + C_AHEAD]:
+    if row < rows:
         S[core + C_LOAD_ROW] = row
         S[core + C_LOAD_BYTE] = byte
         S[core + C_LOAD_DONE] = done

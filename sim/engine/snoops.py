@@ -1,10 +1,10 @@
 """What one core's caches are told by the home of a line: give it up, share it, own it (C4, C7)."""
 
-from sim.engine.ahead import take_back
 from sim.engine.flat import Flat
 from sim.engine.jit import njit
-from sim.engine.layout import C_AHEAD, C_L1, C_L2, H_LEVEL1, H_LEVEL2, L_PRESENT, TAG_DIRTY
-from sim.engine.level import own_line, share_line, take_line
+from sim.engine.layout import C_L1, C_L2, H_LEVEL1, H_LEVEL2, L_PRESENT, TAG_DIRTY
+from sim.engine.level import own_line, set_of, share_line, take_line
+from sim.engine.sets import soon
 
 
 @njit
@@ -21,8 +21,7 @@ def held(first: int, second: int) -> int:
 @njit
 def remove(S: Flat, core: int, line: int) -> int:
     """Take a line out of a core's caches; returns copies * 2 + dirty."""
-    if S[core + C_AHEAD]:
-        take_back(S, core)
+    soon(S, set_of(S, S[core + C_L2], core + S[H_LEVEL2], line))
     first = take_line(S, S[core + C_L1], core + S[H_LEVEL1], line)
     second = -1
     if S[S[core + C_L2] + L_PRESENT]:
@@ -33,6 +32,7 @@ def remove(S: Flat, core: int, line: int) -> int:
 @njit
 def share(S: Flat, core: int, line: int) -> int:
     """Leave a line shared and clean in a core's caches; returns copies * 2 + dirty."""
+    soon(S, set_of(S, S[core + C_L2], core + S[H_LEVEL2], line))
     first = share_line(S, S[core + C_L1], core + S[H_LEVEL1], line)
     second = -1
     if S[S[core + C_L2] + L_PRESENT]:

@@ -123,6 +123,13 @@ def fs(ns: float) -> int:
     return round(ns * FS_PER_NS)
 
 
+def host_lines(words: int) -> I64:
+    """Zeros that begin with a line of the host's caches."""
+    room = np.zeros(words + 7, dtype=np.int64)
+    first = -(room.ctypes.data // 8) % 8
+    return room[first : first + words]
+
+
 @dataclass
 class Allocator:
     """Hands out consecutive ranges of the state."""
@@ -160,8 +167,9 @@ def cache_words(cache: Cache) -> int:
 
 
 def set_words(cache: Cache) -> int:
-    """Words of a set: its ways, and those of its policy."""
-    return cache.ways + (cache.replacement == "plru")
+    """Words of a set: its ways, those of its policy, and one that brings sets of 15 into line."""
+    words = cache.ways + (cache.replacement == "plru")
+    return words + (words % 8 == 7)
 
 
 def empty_cache(state: I64, cache: Cache, mshrs: int) -> None:
@@ -305,7 +313,6 @@ def build(
     level2 = inner.take(max(map(cache_words, second))) if second else 0
     home_ways = inner.take(machine.homes)
     core_ways = inner.take(cores)
-    ahead = inner.take(at.AHEAD_ENTRIES * at.J_SIZE)
     stride = inner.take(0)
 
     outer = Allocator(at.H_SIZE)
@@ -324,6 +331,7 @@ def build(
     l3_state = outer.take(cache_words(machine.l3) * machine.homes) if machine.l3 else 0
     coherence = outer.take(len(COHERENCE_COUNTERS))
     times = outer.take(cores)
+    order = outer.take(cores)
     node_state = outer.take(machine.nodes * at.M_SIZE)
     pages = page_table(machine, memory)
     pages_at = outer.take(pages.size)
@@ -335,7 +343,7 @@ def build(
     channels = machine.dram.channels * machine.nodes
     directory = dram_state + channel_words * channels
     lines = -(-memory.total_bytes // machine.l1.line)
-    S = np.zeros(directory + (lines * at.Y_SIZE if cores > 1 else 0), dtype=np.int64)
+    S = host_lines(directory + (lines * at.Y_SIZE if cores > 1 else 0))
     S[: len(header)] = header
 
     l3_cycle = MHZ_TO_FS // ((machine.l3.clock if machine.l3 else None) or machine.clock)
@@ -405,7 +413,8 @@ def build(
         at.H_COHERENCE: coherence,
         at.H_TURN: fs(machine.turn_ns) if cores > 1 else 0,
         at.H_TIMES: times,
-        at.H_AHEAD: ahead,
+        at.H_ORDER: order,
+        at.H_LOAD_AHEAD: machine.load_ahead_cycles,
         at.H_NODES: machine.nodes,
         at.H_NODE_STATE: node_state,
         at.H_PAGES: pages_at,
@@ -414,6 +423,7 @@ def build(
     }
     for word, value in values_of.items():
         S[word] = value
+    S[order : order + cores] = range(cores)
 
     remote = fs(machine.numa.remote_ns) if machine.numa else 0
     P: list[I64] = []
@@ -490,6 +500,7 @@ def put_core(block: I64, kind: CoreKind, level1: int, level2: int, predictor: in
         at.C_IO_TAIL,
         at.C_WAIT_SIGNAL,
         at.C_SQ_LAST_DRAIN,
+        at.C_RETIRES,
         at.N_PC,
     ):
         block[word] = -1

@@ -19,6 +19,7 @@ from sim.engine.layout import (
     H_CORES,
     H_GIVEN,
     H_IN_STEP,
+    H_ORDER,
     H_SIGNALS,
     H_TIMES,
     H_TURN,
@@ -71,6 +72,31 @@ def note_next(S: Flat, core: int) -> int:
     where = place(S, core, cycle) if cycle < INF else INF
     S[S[H_TIMES] + (core - S[H_CORE_BASE]) // S[H_CORE_STRIDE]] = where
     return where
+
+
+@njit
+def queue_again(S: Flat, i: int, end: int) -> None:
+    """The core at position ``i`` of the order, whose place is a later one now, moves up in it."""
+    order = S[H_ORDER]
+    times = S[H_TIMES]
+    core = S[order + i]
+    where = S[times + core]
+    while i + 1 < end:
+        other = S[order + i + 1]
+        earlier = S[times + other]
+        if earlier > where or (earlier == where and other > core):
+            break
+        S[order + i] = other
+        i += 1
+    S[order + i] = core
+
+
+@njit
+def queue_all(S: Flat) -> None:
+    """Order all cores by the places of their next cycles, those of equal places by number."""
+    cores = S[H_CORES]
+    for i in range(cores - 2, -1, -1):
+        queue_again(S, i, cores)
 
 
 @njit

@@ -8,6 +8,7 @@ from sim.engine.layout import (
     C_RETIRE_NEXT,
     C_RETIRE_SLOT,
     C_RETIRE_WIDTH,
+    C_RETIRES,
     C_SB_NEXT,
     C_SQ_RETIRED,
     C_TAIL,
@@ -18,7 +19,6 @@ from sim.engine.layout import (
     E_KIND,
     E_PC,
     E_PIECES,
-    E_RETIRE,
     E_SIZE,
     E_UOPS,
     G_COMPLETE,
@@ -58,7 +58,7 @@ def log_retired(S: Flat, core: int, e: int) -> None:
         S[row + G_DISPATCH] = S[e + E_DISPATCH]
         S[row + G_ISSUE] = S[e + E_ISSUE]
         S[row + G_COMPLETE] = S[e + E_COMPLETE]
-        S[row + G_RETIRE] = S[e + E_RETIRE]
+        S[row + G_RETIRE] = S[core + C_RETIRES]
         S[H_LOG_COUNT] = n + 1
 
 
@@ -77,12 +77,12 @@ def retire(S: Flat, core: int, t: int) -> None:
         if when > t:
             S[core + C_RETIRE_NEXT] = when
             break
-        if S[e + E_RETIRE] < 0:
+        if S[core + C_RETIRES] < 0:
             slot = max(S[core + C_RETIRE_SLOT], t * width) + S[e + E_UOPS]
             S[core + C_RETIRE_SLOT] = slot
-            S[e + E_RETIRE] = t if slot <= (t + 1) * width else (slot - 1) // width
-        if S[e + E_RETIRE] > t:
-            S[core + C_RETIRE_NEXT] = S[e + E_RETIRE]
+            S[core + C_RETIRES] = t if slot <= (t + 1) * width else (slot - 1) // width
+        if S[core + C_RETIRES] > t:
+            S[core + C_RETIRE_NEXT] = S[core + C_RETIRES]
             break
         S[core + C_UOPS] -= S[e + E_UOPS]
         kind = S[e + E_KIND]
@@ -94,5 +94,6 @@ def retire(S: Flat, core: int, t: int) -> None:
                 S[core + C_SB_NEXT] = t
         if S[H_LOG]:
             log_retired(S, core, e)
+        S[core + C_RETIRES] = -1
         head += 1
     S[core + C_HEAD] = head

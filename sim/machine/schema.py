@@ -22,6 +22,7 @@ from sim.machine.memory import MAX_CORES, Cache, Dram, Interconnect, Numa, Share
 from sim.machine.section import NONE, Megahertz, Nanoseconds, Section
 
 MAX_TURN_NS = 1e3  # far more than a request takes to L3 and back
+MAX_LOAD_AHEAD = 1000  # cycles, likewise
 
 
 class CoreType(Core):
@@ -52,7 +53,8 @@ class Machine(Section):
 
     ``clock`` is that of all cores, or, with ``core_clocks``, only of an L3 without one of its own.
     With ``core_type`` every core is one of ``core_types``, or "core": ``core``, ``l1``, ``l2``.
-    Several cores are worked on in turns of ``turn_ns``, or, if that is 0, cycle by cycle (T3).
+    Several cores are worked on in turns of ``turn_ns``, or, if that is 0, cycle by cycle (T3); a
+    load makes the accesses of ``load_ahead_cycles`` ahead of other cores (L5).
     """
 
     name: str
@@ -61,7 +63,8 @@ class Machine(Section):
     cores: Annotated[int, Field(ge=1, le=MAX_CORES)] = 1
     core_clocks: Annotated[tuple[Megahertz, ...] | None, NONE] = None
     core_type: Annotated[tuple[str, ...] | None, NONE] = None
-    turn_ns: Annotated[Nanoseconds, Field(le=MAX_TURN_NS)] = 0
+    turn_ns: Annotated[Nanoseconds, Field(le=MAX_TURN_NS)] = 2
+    load_ahead_cycles: Annotated[int, Field(ge=0, le=MAX_LOAD_AHEAD)] = 32
     core: Core
     core_types: dict[str, CoreType] = Field(default_factory=dict)
     l1: Cache

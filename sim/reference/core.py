@@ -32,6 +32,7 @@ class Core:
         state: State,
         l1: FirstLevel,
         line_bytes: int,
+        load_ahead_cycles: int,
         account: Account,
         count_instruction: Callable[[], None],
         retired: Callable[[int, Flight], None],
@@ -48,7 +49,7 @@ class Core:
         self.agenda: list[int] = []
         self.window = Window(config)
         self.stores = StoreBuffer(config, l1, number, self.wake)
-        self.issue = Issue(config, l1, self.stores, number, self.wake)
+        self.issue = Issue(config, l1, self.stores, number, load_ahead_cycles, self.wake)
         self.front = FrontEnd(self, config, program, state)
         self.now = 0
         self.next = 0

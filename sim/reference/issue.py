@@ -22,14 +22,21 @@ class Issue:
     """The units with their queues, and the loads on one of them."""
 
     def __init__(
-        self, config: CoreConfig, l1: FirstLevel, stores: StoreBuffer, core: int, wake: Wake
+        self,
+        config: CoreConfig,
+        l1: FirstLevel,
+        stores: StoreBuffer,
+        core: int,
+        ahead_cycles: int,
+        wake: Wake,
     ) -> None:
         self.in_order = config.kind == "in-order"
         self.stores = stores
         self.wake = wake
         self.units = {name: Unit(name, unit) for name, unit in config.units.items()}
         load_unit = next(self.units[op.unit] for op in config.ops if op.cls == "load")
-        self.loads = LoadPipe(load_unit, l1, stores, config.forward_cycles, core, wake)
+        forward = config.forward_cycles
+        self.loads = LoadPipe(load_unit, l1, stores, forward, ahead_cycles, core, wake)
         self.unissued: deque[Flight] = deque()  # all units together, for in-order issue
 
     def enter(self, flight: Flight) -> None:
@@ -85,6 +92,7 @@ class LoadPipe:
         l1: FirstLevel,
         stores: StoreBuffer,
         forward: int,
+        ahead_cycles: int,
         core: int,
         wake: Wake,
     ) -> None:
@@ -92,6 +100,7 @@ class LoadPipe:
         self.l1 = l1
         self.stores = stores
         self.forward_cycles = forward
+        self.ahead_cycles = ahead_cycles
         self.core = core
         self.wake = wake
         self.forwards = 0
@@ -103,18 +112,24 @@ class LoadPipe:
         self.proceed(cycle)
 
     def proceed(self, cycle: int) -> bool:
-        """Make the accesses whose first slots lie in this cycle (L1); returns whether any was."""
+        """Make the accesses of a stretch that begins in this cycle (L5); returns whether any was.
+
+        An access is made in the cycle of its first slot (L1).
+        """
         load, unit = self.unit.running, self.unit
+        if load is None or unit.busy_until > cycle:
+            return False
         moved = False
-        while load and load.pieces and unit.position < (cycle + 1) * unit.pipes:
+        last = cycle if self.stores.hold_older(load) else cycle + self.ahead_cycles
+        while load.pieces and (when := max(cycle, unit.busy_until)) <= last:
             piece = load.pieces[0]
-            if not self._access(load, piece, cycle):
+            if not self._access(load, piece, when):
                 unit.block_until(self.l1.next_fill())  # L3
-                return moved
-            unit.take(cycle, -(-piece.nbytes // (unit.bytes or piece.nbytes)))
+                continue
+            unit.take(when, -(-piece.nbytes // (unit.bytes or piece.nbytes)))
             del load.pieces[0]
             moved = True
-        if load and not load.pieces:
+        if not load.pieces:
             load.complete = load.arrival
             self.wake(load.complete)
             unit.running = None

@@ -104,6 +104,7 @@ class ReferenceCpu:
                 State(memory, hidden, self.control, target, self._counters),
                 self._l1[number],
                 machine.l1.line,
+                machine.load_ahead_cycles,
                 self._accounts[number],
                 self._count_instruction,
                 self._retired,

@@ -50,6 +50,10 @@ class StoreBuffer:
         """One entry per row and line, from dispatch on (S1)."""
         self.entries.extend(Entry(flight, piece) for piece in flight.pieces)
 
+    def hold_older(self, load: Flight) -> bool:
+        """Whether an entry older than a load has not drained."""
+        return bool(self.entries) and self.entries[0].flight.number < load.number
+
     def youngest_older(self, load: Flight, piece: Piece) -> Entry | None:
         """The youngest entry older than a load that holds bytes of its access (S2)."""
         for entry in reversed(self.entries):

@@ -12,7 +12,7 @@ class Figure:
     Attributes:
         group: the heading it stands under.
         what: what was measured, for a reader who has not seen the code.
-        value, unit: the best of all repetitions.
+        value, unit: the best of all repetitions, or a median where what was measured says so.
         budget, aim: limits of the architecture page, in `unit`; None where it sets none.
         more_is_better: the limits are lower ones.
     """

@@ -1,4 +1,4 @@
-"""Several cores: rule T3 of docs/timing.md."""
+"""Several cores: rules T3 and L5 of docs/timing.md."""
 
 from __future__ import annotations
 
@@ -105,3 +105,66 @@ def test_units_of_one_name_are_one_cause_and_others_have_their_own():
     # and of one, 4 of them filled. Those of the narrow core in cycles 4 .. 10 wait for products.
     assert (big["retiring"], big["core: scalar"], big["core: odd"]) == (4, 88 - 4, 0)
     assert (little["retiring"], little["core: scalar"], little["core: odd"]) == (4, 0, 11 - 4)
+
+
+# --- L5: what a load does ahead comes before what other cores do meanwhile ------------------------
+
+ROWS = 12
+LOADER = """.tensor x f32 2048 16
+main:
+    li    x1, 1
+    li    x2, x
+    li    x3, {rows}
+    li    x4, 64
+    {before}
+    signal 0
+load:
+    load.f32 t0, (x2), x4, x3, x1
+    halt
+"""
+OTHER = """.tensor x f32 2048 16
+main:
+    li    x1, 1
+    li    x2, x + {offset}
+    signal 0
+    {delay}
+load:
+    load.f32 t0, (x2), x0, x1, x1
+    halt
+"""
+
+
+def served_ahead(ahead: int, delay: int, *, store: bool = False) -> int:
+    """How many of a load's lines, one a cycle, come before one of core 1, so many cycles later.
+
+    All lie in one row of DRAM, so bursts follow each other in the order of requests.
+    """
+    m = plain("l2=none", "core.tiles.rows=16", "core.store_queue=64", f"load_ahead_cycles={ahead}")
+    before = "fill.f32 t1, x0, x1, x1\n    li x5, x + 66560\n" if store else ""
+    loader = LOADER.format(rows=ROWS, before=before)
+    if store:
+        loader = loader.replace("load:\n", "store.f32 t1, (x5), x0\nload:\n")
+    texts = [loader, OTHER.format(offset=64 * (ROWS + 1), delay="addi x2, x2, 0\n" * delay)]
+    r = Simulation(texts, m).run()
+    own, other = r.at("load", core=0), r.at("load", core=1)
+    assert other.issue == own.issue + delay - store  # core 0 fills a tile first
+    burst = int(64 / m.dram.gigabytes_per_second)
+    behind = (own.complete - other.complete) // burst
+    return ROWS - behind if behind > 0 else ROWS
+
+
+@pytest.mark.parametrize("delay", [1, 3, 6])
+def test_without_load_ahead_requests_come_in_the_order_of_time(delay):
+    assert served_ahead(0, delay) == delay + 1  # core 0 goes first of those that come together
+
+
+@pytest.mark.parametrize(("ahead", "delay"), [(1, 1), (2, 1), (4, 3), (7, 2), (3, 6), (100, 1)])
+def test_a_stretch_of_a_load_is_worked_together(ahead, delay):
+    """Stretches begin in its first cycle and ahead + 1 cycles after each other."""
+    begun = delay // (ahead + 1) + 1
+    assert served_ahead(ahead, delay) == min(begun * (ahead + 1), ROWS)
+
+
+@pytest.mark.parametrize("ahead", [1, 7, 100])
+def test_no_load_goes_ahead_of_an_older_store_that_has_not_drained(ahead):
+    assert served_ahead(ahead, 3, store=True) == served_ahead(0, 3, store=True)

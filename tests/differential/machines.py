@@ -99,7 +99,8 @@ NUMA = {
     "numa.link": ("1GB/s", "9.7GB/s", "100GB/s"),
     "numa.interleave": ("page", "block"),
 }
-TURNS = (0, 0, 0, 1, 3.7, 20, 333)  # ns
+LOADS_AHEAD = (0, 0, 1, 3, 32, 100)
+TURNS = (0, 0, 0, 1, 2, 3.7, 20, 333)  # ns
 REFRESH = (("0", "0"), ("400", "150"), ("7800", "300"), ("1000", "860"))
 
 
@@ -202,9 +203,8 @@ def machines(draw: st.DrawFn) -> tuple[str, tuple[str, ...]]:
     if nodes > 1 or draw(st.booleans()):
         sets.append(f"numa.nodes={nodes}")
         sets += [f"{key}={draw(st.sampled_from(values))}" for key, values in NUMA.items()]
-    turn = draw(st.sampled_from(TURNS))
-    if turn:
-        sets.append(f"turn_ns={turn}")
+    sets.append(f"turn_ns={draw(st.sampled_from(TURNS))}")
+    sets.append(f"load_ahead_cycles={draw(st.sampled_from(LOADS_AHEAD))}")
     for level in ("l1", "l2", "l3")[:keep]:
         if lines:
             sets.append(f"{level}.line={line}")

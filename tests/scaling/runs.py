@@ -25,6 +25,11 @@ BF16 = 2
 STREAM_LOADS = 8  # in the loop of the stream, as in the kernel's
 
 
+def order(turn: float, ahead: int) -> tuple[str, str]:
+    """Overrides of a machine: turns of so many ns (T3), loads so many cycles ahead (L5)."""
+    return f"turn_ns={turn}", f"load_ahead_cycles={ahead}"
+
+
 @cache
 def prefill(cores: int, *overrides: str) -> Result:
     """A prompt of `ROWS` tokens on the preset."""

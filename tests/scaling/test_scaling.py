@@ -36,21 +36,21 @@ def test_weights_come_as_fast_as_a_stream(cores: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("run", [runs.prefill, runs.decode])
-def test_turns_change_little_with_dram_to_spare(run: Callable[..., Result]) -> None:
-    assert run(8, "turn_ns=20").cycles == pytest.approx(run(8).cycles, rel=0.01)
-
-
-@pytest.mark.slow
-def test_short_turns_change_little_with_a_full_dram() -> None:
-    exact = runs.decode(8, runs.FEW_CHANNELS).cycles
-    assert runs.decode(8, runs.FEW_CHANNELS, "turn_ns=2").cycles == pytest.approx(exact, rel=0.01)
+@pytest.mark.parametrize(
+    ("run", "on"), [(runs.prefill, ()), (runs.decode, ()), (runs.decode, (runs.FEW_CHANNELS,))]
+)
+def test_the_usual_order_of_work_changes_little(
+    run: Callable[..., Result], on: tuple[str, ...]
+) -> None:
+    """Turns of 2 ns and loads 32 cycles ahead, also where eight cores fill DRAM."""
+    exact = run(8, *on, *runs.order(0, 0)).cycles
+    assert run(8, *on).cycles == pytest.approx(exact, rel=0.01)
 
 
 @pytest.mark.slow
 def test_the_page_holds_what_runs_give_now() -> None:
     rows = [*map(report.prefill_row, (1, 8)), *map(report.decode_row, (1, 2, 8))]
-    rows.append(report.turn_row(20))
+    rows.append(report.order_row(2, 32))
     page = report.PAGE.read_text("utf-8").splitlines()
     assert [row for row in rows if row not in page] == [], "python -m tests.scaling --write"
 

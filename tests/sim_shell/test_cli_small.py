@@ -85,12 +85,15 @@ def test_machines_show_prints_what_the_cores_share(tickformer):
     shown = tickformer("machines", "show", "sapphire-rapids", "--set", "cores=4").out
     rows = {line.split("  ")[0].strip(): line for line in shown.splitlines() if line.strip()}
     assert rows["cores"].split() == ["cores", "4"]
+    assert "in turns of 2 ns, loads up to 32 cycles ahead" in rows["several are worked"]
     assert "mesh, 0 cycles of L3's clock a hop" in rows["interconnect"]
     assert "27 cycles" in rows["snoops"]
     assert "16 channels of 19.2 GB/s with 32 banks each" in rows["DRAM"]
     assert "16 slices of 6720KiB, not inclusive" in shown
     alone = tickformer("machines", "show", "teach").out
     assert "slice" not in alone
+    assert "cycle by cycle" in alone
+    assert "ahead" not in alone
     assert "crossbar, 0 cycles of the machine's clock a hop" in alone
     assert "1 channel of 6.4 GB/s" in alone
 
