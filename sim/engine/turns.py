@@ -62,7 +62,7 @@ def place(S: Flat, core: int, cycle: int) -> int:
 @njit
 def first_place(S: Flat, fs: int) -> int:
     """The first place of a cycle that starts, with its turn, at or after a time."""
-    return fs_to_cycle(S, S[H_CORE_BASE], fs) if S[H_IN_STEP] else fs
+    return fs_to_cycle(S, S[H_CORE_BASE], fs) if S[H_IN_STEP] else turn_after(S, fs)
 
 
 @njit
@@ -101,14 +101,16 @@ def queue_all(S: Flat) -> None:
 
 @njit
 def first_from(S: Flat, core: int, where: int) -> int:
-    """The first cycle of a core that has this place or a later one."""
-    return where if S[H_IN_STEP] else fs_to_cycle(S, core, turn_after(S, where))
+    """The first cycle of a core that has this place, where one can have it, or a later one."""
+    return where if S[H_IN_STEP] else fs_to_cycle(S, core, where)
 
 
 @njit
 def first_behind(S: Flat, core: int, other: int, where: int) -> int:
     """The first cycle of ``core`` that goes after a cycle of ``other`` with this place."""
-    return first_from(S, core, where + (core < other))
+    if core < other:
+        where += S[H_TURN] if S[H_TURN] else 1
+    return first_from(S, core, where)
 
 
 @njit
