@@ -44,6 +44,7 @@ from sim.engine.layout import (
     H_SIGNALLED,
     H_TIMES,
     H_TURN,
+    H_TURN_AT,
     INF,
     KIND_LOAD,
     RUN_DEADLOCK,
@@ -213,6 +214,8 @@ def advance(
         first = S[times + best]
         if first >= end:
             return RUN_DEADLOCK if first == INF else RUN_UNTIL
+        if S[H_TURN]:
+            S[H_TURN_AT] = first
         core = base + best * stride
         second = S[order + 1] if cores > 1 else best
         following = S[times + second] if cores > 1 else INF

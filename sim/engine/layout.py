@@ -67,6 +67,7 @@ INF = 1 << 62
     H_DIRECTORY,  # offset of the directory, Y_SIZE words a line; 0: one core needs none
     H_COHERENCE,  # offset of the counters of sim.account.COHERENCE_COUNTERS
     H_TURN,  # how long a core goes on before the next one, FS; 0: cycle by cycle
+    H_TURN_AT,  # start of the turn worked on, FS
     H_IN_STEP,  # 1: cores are worked cycle by cycle, and their cycles start together
     H_TIMES,  # offset of the places of the cores' next cycles (sim/engine/turns.py); INF: none
     H_ORDER,  # offset of the cores' numbers in the order of these places
@@ -77,7 +78,7 @@ INF = 1 << 62
     H_PAGE_SHIFT,  # log2 of the lines in a page
     H_PAGES,  # offset of the pages, R_SIZE words each, where there are several nodes
     H_LINK,  # how long a line keeps a link from the next, FS
-) = range(60)
+) = range(61)
 H_SIZE = 64
 
 MAX_UNITS = 8

@@ -23,6 +23,7 @@ from sim.engine.layout import (
     H_SIGNALS,
     H_TIMES,
     H_TURN,
+    H_TURN_AT,
     INF,
 )
 
@@ -43,7 +44,12 @@ def note_clocks(S: Flat) -> None:
 def turn_of(S: Flat, fs: int) -> int:
     """The start of the turn that a time lies in; without turns the time itself."""
     turn = S[H_TURN]
-    return fs - fs % turn if turn else fs
+    if turn == 0:
+        return fs
+    start = S[H_TURN_AT]  # often it is this turn or the next, which needs no division
+    if start <= fs < start + 2 * turn:
+        return start if fs < start + turn else start + turn
+    return fs - fs % turn
 
 
 @njit
