@@ -48,6 +48,13 @@ def test_the_usual_order_of_work_changes_little(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("run", [runs.prefill, runs.decode])
+def test_turns_change_little_with_dram_to_spare(run: Callable[..., Result]) -> None:
+    exact = run(8, *runs.order(0, 0)).cycles
+    assert run(8, "turn_ns=20").cycles == pytest.approx(exact, rel=0.01)
+
+
+@pytest.mark.slow
 def test_the_page_holds_what_runs_give_now() -> None:
     rows = [*map(report.prefill_row, (1, 8)), *map(report.decode_row, (1, 2, 8))]
     rows.append(report.order_row(2, 32))
